@@ -1,0 +1,33 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    RevisionNumber,
+    gateway::{Certificate, CertificateId, UpstreamId, UpstreamSpec, VirtualHostId, VirtualHostSpec},
+    tenancy::Settings,
+};
+
+/// What one agent should serve: the workspace seen from there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Projection {
+    /// The virtual hosts whose target the agent is.
+    pub virtual_hosts: BTreeMap<VirtualHostId, Arc<VirtualHostSpec>>,
+    /// The upstreams that those use.
+    pub upstreams: BTreeMap<UpstreamId, Arc<UpstreamSpec>>,
+    /// The certificates that those use.
+    pub certificates: BTreeMap<CertificateId, Arc<Certificate>>,
+    /// What holds for the whole nginx.
+    pub settings: Arc<Settings>,
+}
+
+/// A projection on its way to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigUpdate {
+    /// Names this update in answers and events.
+    pub config_id: String,
+    /// The revision of the workspace that it shows.
+    pub version: RevisionNumber,
+    /// Names the content: equal checksums mean equal projections. Opaque to the agent.
+    pub checksum: String,
+    /// The content.
+    pub projection: Arc<Projection>,
+}

@@ -1,0 +1,180 @@
+//! JSON Merge Patch (RFC 7396).
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{Error, FieldCode, FieldError, Result};
+
+/// What a `PATCH` says: fields that are named replace, `null` clears, the rest stays.
+///
+/// ```
+/// use nxmesh_core::MergePatch;
+/// use serde_json::json;
+///
+/// let patch: MergePatch = serde_json::from_value(json!({"a": {"x": null}, "b": [2]}))?;
+/// let mut target = json!({"a": {"x": 1, "y": 1}, "b": [1, 1], "c": 1});
+/// patch.apply_to(&mut target);
+/// assert_eq!(target, json!({"a": {"y": 1}, "b": [2], "c": 1}));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MergePatch(Map<String, Value>);
+
+impl MergePatch {
+    /// A patch that sets the fields `value` has.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) when `value` is no JSON object.
+    pub fn new(value: impl Serialize) -> Result<Self> {
+        match serde_json::to_value(value) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(_) => Err(body("must be a JSON object")),
+            Err(source) => Err(body("cannot be written as JSON").with_source(source)),
+        }
+    }
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Changes `target` in place.
+    pub fn apply_to(&self, target: &mut Value) {
+        merge(target, &self.0);
+    }
+
+    /// `current` with this patch applied: the same fields may be named as on creation.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid), naming the field that does not fit.
+    pub fn apply<T: Serialize + DeserializeOwned>(&self, current: &T) -> Result<T> {
+        let mut value = serde_json::to_value(current)
+            .map_err(|source| body("cannot be written as JSON").with_source(source))?;
+        self.apply_to(&mut value);
+        from_json(value)
+    }
+}
+
+/// Reads `T` from JSON.
+///
+/// # Errors
+/// [`Invalid`](crate::ErrorKind::Invalid), naming the field that does not fit.
+pub fn from_json<'de, T: Deserialize<'de>>(
+    json: impl serde::Deserializer<'de, Error = serde_json::Error>,
+) -> Result<T> {
+    serde_path_to_error::deserialize(json).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        Error::invalid(vec![field_error(path, message)])
+    })
+}
+
+fn field_error(path: String, message: String) -> FieldError {
+    let parent = if path == "." { String::new() } else { path };
+    // serde names a missing or unknown field only in its message, and the path
+    // it gives is for the one the object, for the other already the field.
+    let named = |lead: &str| {
+        let rest = message.strip_prefix(lead)?;
+        rest.split_once('`').map(|(name, _)| name.to_owned())
+    };
+    let below = |name: &str| match parent.as_str() {
+        "" => name.to_owned(),
+        parent if parent == name || parent.ends_with(&format!(".{name}")) => parent.to_owned(),
+        parent => format!("{parent}.{name}"),
+    };
+    if let Some(name) = named("missing field `") {
+        let message = "is required".to_owned();
+        return FieldError { field: below(&name), message, code: FieldCode::Required };
+    }
+    if let Some(name) = named("unknown field `") {
+        let known = message.split_once("expected ").map_or("", |(_, known)| known);
+        let known = known.split(" at line ").next().unwrap_or_default();
+        let message = format!("no such field; there are {}", known.trim_start_matches("one of "));
+        return FieldError { field: below(&name), message, code: FieldCode::UnknownField };
+    }
+    let field = if parent.is_empty() { "body".to_owned() } else { parent };
+    FieldError { field, message, code: FieldCode::InvalidValue }
+}
+
+fn body(message: &str) -> Error {
+    let code = FieldCode::InvalidFormat;
+    Error::invalid(vec![FieldError { field: "body".into(), message: message.into(), code }])
+}
+
+fn merge(target: &mut Value, patch: &Map<String, Value>) {
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(fields) = target else { return };
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                fields.remove(name);
+            }
+            Value::Object(inner) => {
+                let at = fields.entry(name.clone()).or_insert(Value::Null);
+                merge(at, inner);
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                fields.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn behaves_as_the_appendix_of_rfc_7396_says() {
+        for (mut target, patch, result) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
+            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
+            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+            (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ] {
+            let patch: MergePatch = serde_json::from_value(patch).unwrap();
+            patch.apply_to(&mut target);
+            assert_eq!(target, result);
+        }
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        name: String,
+    }
+
+    #[test]
+    fn a_mistake_is_named_by_its_path() {
+        for (json, field, code) in [
+            (json!({"inner": [{"name": "a"}, {}]}), "inner[1].name", FieldCode::Required),
+            (json!({"inner": [{"name": 1}]}), "inner[0].name", FieldCode::InvalidValue),
+            (json!({"inner": [{"name": "a", "x": 1}]}), "inner[0].x", FieldCode::UnknownField),
+            (json!({"other": []}), "other", FieldCode::UnknownField),
+            (json!({}), "inner", FieldCode::Required),
+            (json!([]), "body", FieldCode::InvalidValue),
+        ] {
+            let error = from_json::<Outer>(json.clone()).unwrap_err();
+            assert_eq!((error.fields()[0].field.as_str(), error.fields()[0].code), (field, code), "{json}");
+        }
+    }
+}

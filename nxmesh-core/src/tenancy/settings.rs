@@ -1,0 +1,98 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    FieldCode, Path, Problems,
+    directive::{Context, Directives},
+    problems::Malformed,
+    text::text_type,
+};
+
+/// How many environment variables a workspace may set.
+pub const MAX_ENV_VARS: usize = 64;
+
+/// What holds for the nginx of every agent of a workspace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Directives of the `http` block, by name.
+    #[serde(default)]
+    pub nginx_directives: Directives,
+    /// What nginx's workers find in their environment.
+    #[serde(default)]
+    pub env_vars: BTreeMap<EnvName, EnvValue>,
+}
+
+/// What a caller writes of [`Settings`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewSettings {
+    /// See [`Settings::nginx_directives`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nginx_directives: BTreeMap<String, String>,
+    /// See [`Settings::env_vars`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_vars: BTreeMap<String, String>,
+}
+
+text_type! {
+    /// The name of an environment variable: a letter or `_`, then letters, digits
+    /// and `_`, 64 at most; not one that loads code (`LD_*`) or belongs to nginx.
+    EnvName, check_name
+}
+
+text_type! {
+    /// The value of an environment variable: 1024 bytes at most, no control characters.
+    EnvValue, check_value
+}
+
+impl NewSettings {
+    pub(crate) fn parse(self, path: &Path<'_>, problems: &mut Problems) -> Settings {
+        let directives = path.field("nginx_directives");
+        let nginx_directives =
+            Directives::parse(self.nginx_directives, Context::Http, &directives, problems);
+        let at = path.field("env_vars");
+        if self.env_vars.len() > MAX_ENV_VARS {
+            problems.add(&at, FieldCode::OutOfRange, format!("must be {MAX_ENV_VARS} at most"));
+        }
+        let env_vars = self.env_vars.into_iter().filter_map(|(name, value)| {
+            let at = at.field(&name);
+            let value = problems.take(&at, EnvValue::parse(value));
+            let name = problems.take(&at, EnvName::parse(name.as_str()));
+            name.zip(value)
+        });
+        Settings { nginx_directives, env_vars: env_vars.collect() }
+    }
+}
+
+impl From<Settings> for NewSettings {
+    fn from(settings: Settings) -> Self {
+        let Settings { nginx_directives, env_vars } = settings;
+        let env_vars = env_vars.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self { nginx_directives: nginx_directives.into(), env_vars: env_vars.collect() }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Malformed> {
+    let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let rest = |byte: u8| first(byte) || byte.is_ascii_digit();
+    if !name.bytes().next().is_some_and(first) || !name.bytes().all(rest) || name.len() > 64 {
+        return Err(Malformed::format("must be a letter or _, then letters, digits and _, 64 at most"));
+    }
+    // LD_PRELOAD and its kin load code into whatever nginx executes; NGINX and
+    // NGINX_BPF_MAPS are how nginx hands sockets to its successor.
+    if name.starts_with("LD_") || name.starts_with("NGINX") {
+        return Err(Malformed::forbidden("may not be set: it changes how nginx itself is run"));
+    }
+    Ok(())
+}
+
+fn check_value(value: &str) -> Result<(), Malformed> {
+    if value.len() > 1024 {
+        return Err(Malformed::range("must have 1024 bytes at most"));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(Malformed::format("must not contain control characters"));
+    }
+    Ok(())
+}
