@@ -95,6 +95,11 @@ impl Error {
         Self::new(ErrorKind::NotFound, format!("no {noun} has the id {id}"))
     }
 
+    /// An object whose workspace is hidden is hidden itself: `missing` says so.
+    pub(crate) fn or_missing(self, missing: impl FnOnce() -> Self) -> Self {
+        if self.kind == ErrorKind::NotFound { missing() } else { self }
+    }
+
     /// Adds what caused this.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
@@ -113,6 +118,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// What went wrong, without the fields.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// What is wrong with the input, field by field.

@@ -1,29 +1,50 @@
 //! The NxMesh control plane as a library.
+//!
+//! **To embed it**, begin at [`Mesh`]: one handle, from which the areas hang.
+//! [`tenancy`] is who there is and what belongs to whom; [`gateway`] is agents and
+//! what they serve.
+//!
+//! **To extend it**, implement the contracts: [`tenancy::TenancyStore`] and
+//! [`gateway::GatewayStore`] for a database, [`gateway::link`] for a transport, and
+//! run the suites in `conformance` (a cargo feature) on them.
 
 pub mod gateway;
 pub mod tenancy;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod store;
+pub mod transport;
 
 pub mod directive;
 
 mod actor;
 mod clock;
 mod error;
+mod etag;
 mod id;
+mod mesh;
 mod page;
 mod patch;
 mod problems;
 mod revision;
 mod secret;
+mod tasks;
 mod text;
+mod token;
 
 pub use self::{
     actor::Actor,
     clock::{Clock, ManualClock, SystemClock},
     error::{Error, ErrorKind, FieldCode, FieldError, Result},
+    etag::{ETag, IfMatch},
     id::Id,
+    mesh::{Mesh, MeshBuilder},
     page::{Page, PageMeta, PageRequest},
     patch::{MergePatch, from_json},
     problems::{MAX_PROBLEMS, Malformed, Path, Problems},
     revision::{Revision, RevisionNumber},
     secret::Secret,
+    tasks::Tasks,
+    token::TokenHash,
 };

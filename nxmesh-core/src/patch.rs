@@ -40,6 +40,18 @@ impl MergePatch {
         self.0.is_empty()
     }
 
+    /// Whether it says anything about this field.
+    #[must_use]
+    pub fn names(&self, field: &str) -> bool {
+        self.0.contains_key(field)
+    }
+
+    /// Whether it says anything about a field of this field.
+    #[must_use]
+    pub fn names_within(&self, field: &str, inner: &str) -> bool {
+        self.0.get(field).is_some_and(|value| value.get(inner).is_some())
+    }
+
     /// Changes `target` in place.
     pub fn apply_to(&self, target: &mut Value) {
         merge(target, &self.0);

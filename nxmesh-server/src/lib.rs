@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The faces of the NxMesh control plane: routers to mount in a service of your
+//! own, and the reference server.
+//!
+//! ```no_run
+//! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! use nxmesh_core::{Mesh, store::sqlite::SqliteStore};
+//!
+//! let mesh = Mesh::builder().store(SqliteStore::open("mesh.db").await?).build().await?;
+//! let app = axum::Router::new().nest("/mesh", nxmesh_server::http(mesh.clone()));
+//! let agents = tonic::transport::Server::builder().add_service(nxmesh_server::grpc(&mesh));
+//! # Ok(())
+//! # }
+//! ```
+
+mod gateway;
+mod http;
+mod tenancy;
+
+pub use self::{gateway::grpc, http::{MAX_BODY_BYTES, http}};

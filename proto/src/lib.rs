@@ -9,7 +9,6 @@
 pub mod agent {
     #[expect(
         missing_docs,
-        unreachable_pub,
         reason = "generated code"
     )]
     pub mod v1 {

@@ -1,18 +1,80 @@
-use std::collections::BTreeMap;
-
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::Id;
+use crate::{
+    ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
+    gateway::{LabelSelector, Labels, labels, link::ApplyStatus},
+    tenancy::WorkspaceId,
+    text::{check_label, text_type},
+};
 
 /// The id of an [`Agent`].
 pub type AgentId = Id<Agent>;
 
-/// Labels, by key, as Kubernetes has them.
-pub type Labels = BTreeMap<String, String>;
+/// How long a registration token may be good for, in hours: a year.
+pub const MAX_TOKEN_HOURS: u64 = 8760;
+
+text_type! {
+    /// What people call an agent: 1 to 200 characters, not blank, no control characters.
+    AgentName, |text: &str| -> Result<(), Malformed> { check_label(text, 200) }
+}
 
 /// A host beside nginx.
-#[derive(Debug)]
-pub struct Agent;
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Never changes.
+    pub id: AgentId,
+    /// Where it belongs.
+    pub workspace_id: WorkspaceId,
+    /// What people call it.
+    pub name: AgentName,
+    /// The name of the host; empty before it first connected.
+    pub hostname: String,
+    /// The address of the host; empty before it first connected.
+    pub ip_address: String,
+    /// The version of the agent; empty before it first connected.
+    pub version: String,
+    /// The version of its nginx; empty before it first connected.
+    #[serde(default)]
+    pub nginx_version: String,
+    /// How it is.
+    pub state: AgentState,
+    /// How it is deployed.
+    pub deployment_mode: DeploymentMode,
+    /// When it was last heard of.
+    pub last_seen_at: Option<DateTime<Utc>>,
+    /// What agent and nginx can do.
+    pub capabilities: Vec<String>,
+    /// What virtual hosts select it by.
+    pub labels: Labels,
+    /// How agent and nginx are doing; in lists it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<AgentHealth>,
+    /// What became of the last configuration.
+    #[serde(default)]
+    pub last_apply: Option<LastApply>,
+    /// The revision that last changed name or labels.
+    #[serde(default)]
+    pub revision: RevisionNumber,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When name or labels were last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// How an agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// There is a token for it, but it never connected.
+    Pending,
+    /// Connected, and all is well.
+    Online,
+    /// Connected, but nginx is down, or the last configuration was refused or rolled back.
+    Degraded,
+    /// Its stream is gone, or three heartbeats are missed.
+    Offline,
+}
 
 /// How an agent is deployed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,4 +87,251 @@ pub enum DeploymentMode {
     /// A process on a host.
     #[default]
     Standalone,
+}
+
+/// Whether nginx runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NginxState {
+    /// The master process lives.
+    Running,
+    /// It does not.
+    Stopped,
+}
+
+/// How agent and nginx are doing, by the last report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentHealth {
+    /// Whether nginx runs.
+    pub nginx_status: NginxState,
+    /// How long nginx's master has been running.
+    pub nginx_uptime_seconds: u64,
+    /// Connections that are open now.
+    pub active_connections: u32,
+    /// Requests a second since the report before.
+    pub requests_per_second: f32,
+    /// Load of all processors together, 0 to 100.
+    pub cpu_percent: f32,
+    /// Memory in use, in MiB.
+    pub memory_used_mb: u64,
+    /// The revision that nginx is proven to serve.
+    pub config_version: RevisionNumber,
+}
+
+/// What became of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastApply {
+    /// Which update.
+    pub config_id: String,
+    /// Of which revision.
+    pub version: RevisionNumber,
+    /// How it ended.
+    pub status: ApplyStatus,
+    /// nginx's own words, when it did not work.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error_message: String,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+}
+
+/// What callers decide about an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSpec {
+    /// See [`Agent::id`].
+    pub id: AgentId,
+    /// See [`Agent::workspace_id`].
+    pub workspace_id: WorkspaceId,
+    /// See [`Agent::name`].
+    pub name: AgentName,
+    /// See [`Agent::labels`].
+    pub labels: Labels,
+    /// See [`Agent::revision`].
+    pub revision: RevisionNumber,
+    /// See [`Agent::created_at`].
+    pub created_at: DateTime<Utc>,
+    /// See [`Agent::updated_at`].
+    pub updated_at: DateTime<Utc>,
+}
+
+impl AgentSpec {
+    /// Names this state of it.
+    #[must_use]
+    pub fn etag(&self) -> ETag {
+        ETag::new(self.revision)
+    }
+}
+
+/// What an agent tells about itself, and what is known of its stream.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Whether a server holds its stream.
+    pub connected: bool,
+    /// See [`Agent::last_seen_at`].
+    pub last_seen_at: Option<DateTime<Utc>>,
+    /// See [`Agent::hostname`].
+    pub hostname: String,
+    /// See [`Agent::ip_address`].
+    pub ip_address: String,
+    /// See [`Agent::version`].
+    pub version: String,
+    /// See [`Agent::nginx_version`].
+    pub nginx_version: String,
+    /// See [`Agent::capabilities`].
+    pub capabilities: Vec<String>,
+    /// See [`Agent::deployment_mode`].
+    pub deployment_mode: DeploymentMode,
+    /// See [`Agent::health`].
+    pub health: Option<AgentHealth>,
+    /// See [`Agent::last_apply`].
+    pub last_apply: Option<LastApply>,
+}
+
+impl AgentStatus {
+    /// How the agent is, if those unheard of since `alive_since` count as gone.
+    #[must_use]
+    pub fn state(&self, alive_since: DateTime<Utc>) -> AgentState {
+        let Some(seen) = self.last_seen_at else { return AgentState::Pending };
+        if !self.connected || seen < alive_since {
+            return AgentState::Offline;
+        }
+        let stopped = self.health.as_ref().is_some_and(|it| it.nginx_status == NginxState::Stopped);
+        let refused = |it: &LastApply| matches!(it.status, ApplyStatus::Failed | ApplyStatus::RolledBack);
+        if stopped || self.last_apply.as_ref().is_some_and(refused) {
+            return AgentState::Degraded;
+        }
+        AgentState::Online
+    }
+}
+
+/// An agent as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentRecord {
+    /// What callers decide.
+    pub spec: AgentSpec,
+    /// What the agent tells.
+    pub status: AgentStatus,
+}
+
+impl AgentRecord {
+    /// What is shown of it, if those unheard of since `alive_since` count as gone.
+    #[must_use]
+    pub fn show(self, alive_since: DateTime<Utc>) -> Agent {
+        let state = self.status.state(alive_since);
+        let AgentSpec { id, workspace_id, name, labels, revision, created_at, updated_at } = self.spec;
+        let AgentStatus {
+            connected: _,
+            last_seen_at,
+            hostname,
+            ip_address,
+            version,
+            nginx_version,
+            capabilities,
+            deployment_mode,
+            health,
+            last_apply,
+        } = self.status;
+        Agent {
+            id,
+            workspace_id,
+            name,
+            hostname,
+            ip_address,
+            version,
+            nginx_version,
+            state,
+            deployment_mode,
+            last_seen_at,
+            capabilities,
+            labels,
+            health,
+            last_apply,
+            revision,
+            created_at,
+            updated_at,
+        }
+    }
+}
+
+impl Agent {
+    /// Names this state of its name and labels.
+    #[must_use]
+    pub fn etag(&self) -> ETag {
+        ETag::new(self.revision)
+    }
+}
+
+/// Which agents of a workspace to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentFilter {
+    /// Only those in this state.
+    pub state: Option<AgentState>,
+    /// Only those whose labels match.
+    pub label_selector: Option<LabelSelector>,
+    /// Those unheard of since count as gone.
+    pub alive_since: DateTime<Utc>,
+}
+
+impl AgentFilter {
+    /// Whether this one is meant.
+    #[must_use]
+    pub fn matches(&self, agent: &AgentRecord) -> bool {
+        self.state.is_none_or(|state| agent.status.state(self.alive_since) == state)
+            && self.label_selector.as_ref().is_none_or(|it| it.matches(&agent.spec.labels))
+    }
+}
+
+/// What a caller writes of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAgent {
+    /// See [`Agent::name`].
+    pub name: String,
+    /// See [`Agent::labels`].
+    #[serde(default)]
+    pub labels: Labels,
+}
+
+impl NewAgent {
+    pub(crate) fn parse(self) -> Result<(AgentName, Labels)> {
+        let mut problems = Problems::default();
+        let parsed = parse_identity(self.name, self.labels, &mut problems);
+        problems.finish_with(parsed)
+    }
+}
+
+/// What a caller writes to let an agent in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRegistrationToken {
+    /// See [`Agent::name`].
+    pub name: String,
+    /// See [`Agent::labels`].
+    #[serde(default)]
+    pub labels: Labels,
+    /// How long the token is good for: 1 to 8760 hours, 24 when left out.
+    #[serde(default = "a_day")]
+    pub expires_in_hours: u64,
+}
+
+const fn a_day() -> u64 {
+    24
+}
+
+impl NewRegistrationToken {
+    pub(crate) fn parse(self) -> Result<(AgentName, Labels, u64)> {
+        let mut problems = Problems::default();
+        let parsed = parse_identity(self.name, self.labels, &mut problems);
+        if !(1..=MAX_TOKEN_HOURS).contains(&self.expires_in_hours) {
+            let message = format!("must be from 1 to {MAX_TOKEN_HOURS}");
+            problems.add(&Path::root().field("expires_in_hours"), FieldCode::OutOfRange, message);
+        }
+        problems.finish_with(parsed.map(|(name, labels)| (name, labels, self.expires_in_hours)))
+    }
+}
+
+fn parse_identity(name: String, labels: Labels, problems: &mut Problems) -> Option<(AgentName, Labels)> {
+    let root = Path::root();
+    let labels = labels::parse(labels, &root.field("labels"), problems);
+    let name = problems.take(&root.field("name"), AgentName::parse(name));
+    name.map(|name| (name, labels))
 }

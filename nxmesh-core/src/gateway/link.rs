@@ -79,6 +79,15 @@ pub enum ServerMessage {
     Registered(RegistrationAnswer),
     /// What it should serve.
     Config(Arc<ConfigUpdate>),
+    /// What it should serve, but it does not understand that: to be answered as failed.
+    Unreadable {
+        /// See [`ConfigUpdate::config_id`].
+        config_id: String,
+        /// See [`ConfigUpdate::version`].
+        version: RevisionNumber,
+        /// What is not understood.
+        reason: String,
+    },
     /// Something to do now.
     Command(Command),
 }

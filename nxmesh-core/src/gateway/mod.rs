@@ -1,23 +1,59 @@
 //! Gateway: agents, what they should serve, and how that reaches nginx.
 
 mod agent;
+mod agents;
+mod area;
 mod certificate;
+pub mod labels;
 pub mod link;
 mod location;
+pub mod location_parts;
+mod names;
 pub mod nginx;
 mod projection;
 mod selector;
+mod snapshot;
+mod store;
 mod target;
 mod upstream;
+mod upstreams;
 mod virtual_host;
+mod virtual_hosts;
+
+mod admission;
+mod conflict;
+mod convergence;
+mod fleet;
+mod project;
+mod session;
+mod snapshots;
+mod status;
 
 pub use self::{
-    agent::{AgentId, DeploymentMode, Labels},
+    agent::{
+        Agent, AgentFilter, AgentHealth, AgentId, AgentName, AgentRecord, AgentSpec, AgentState, AgentStatus,
+        DeploymentMode, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken, NginxState,
+    },
+    agents::{Agents, COMMAND_PATIENCE, RegistrationToken, ReloadOutcome},
+    area::Gateway,
     certificate::{Certificate, CertificateId},
-    location::{Header, Location, LocationTarget, RewriteFlag, RewriteRule},
+    labels::Labels,
+    location::{
+        Header, Location, LocationTarget, MAX_HEADERS, MAX_REWRITES, NewLocation, RewriteFlag, RewriteRule,
+    },
+    names::{ObjectName, ServerAddress, ServerName},
     projection::{ConfigUpdate, Projection},
-    selector::LabelSelector,
-    target::TargetAgents,
-    upstream::{Algorithm, HealthCheck, NewUpstream, Upstream, UpstreamId, UpstreamServer, UpstreamSpec},
-    virtual_host::{NewVirtualHost, VirtualHost, VirtualHostId, VirtualHostSpec},
+    selector::{LabelSelector, MAX_SELECTOR_BYTES},
+    snapshot::Snapshot,
+    store::{AgentSecret, GatewayChange, GatewayStore, GatewayWrite, Moved, Writes},
+    target::{MAX_NAMED_AGENTS, NewTargetAgents, TargetAgents},
+    upstream::{
+        Algorithm, HealthCheck, MAX_FAILS, MAX_KEEPALIVE, MAX_SECONDS, MAX_SERVERS, MAX_THRESHOLD, MAX_WEIGHT,
+        NewUpstream, Upstream, UpstreamId, UpstreamServer, UpstreamSpec,
+    },
+    upstreams::Upstreams,
+    virtual_host::{
+        MAX_LOCATIONS, MAX_SERVER_NAMES, NewVirtualHost, ServerNames, VirtualHost, VirtualHostId, VirtualHostSpec,
+    },
+    virtual_hosts::VirtualHosts,
 };

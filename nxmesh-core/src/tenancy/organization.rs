@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Id, Path, Problems, Result,
+    ETag, Id, Path, Problems, Result,
     problems::Malformed,
     tenancy::Slug,
     text::{check_label, text_type},
@@ -33,6 +33,14 @@ pub struct Organization {
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+impl Organization {
+    /// Names this state of it.
+    #[must_use]
+    pub fn etag(&self) -> ETag {
+        ETag::new(self.version)
+    }
 }
 
 /// What a caller writes of an organization.

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Id, Path, Problems, Result, RevisionNumber,
+    ETag, Id, Path, Problems, Result, RevisionNumber,
     tenancy::{OrganizationId, OrganizationName, Settings, Slug, settings::NewSettings},
 };
 
@@ -30,6 +30,14 @@ pub struct Workspace {
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+impl Workspace {
+    /// Names this state of it.
+    #[must_use]
+    pub fn etag(&self) -> ETag {
+        ETag::new(self.revision)
+    }
 }
 
 /// What a caller writes of a workspace.

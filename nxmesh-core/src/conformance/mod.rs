@@ -1,0 +1,1 @@
+//! Public test suites that any backend can run.

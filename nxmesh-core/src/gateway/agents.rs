@@ -1,0 +1,196 @@
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Actor, Error, IfMatch, MergePatch, Page, PageRequest, Result, Secret, TokenHash,
+    clock::new_id,
+    gateway::{
+        Agent, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentState, GatewayWrite, LabelSelector,
+        NewAgent, NewRegistrationToken, Snapshot,
+        admission::TOKEN_PREFIX,
+        area::{Context, Decision},
+        conflict,
+        link::CommandAction,
+        store::AgentSecret,
+    },
+    tenancy::WorkspaceId,
+    token::new_token,
+};
+
+/// How long an agent has to answer a command.
+pub const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The hosts beside nginx: `mesh.gateway().agents()`.
+///
+/// Every call shows an actor only what belongs to their organizations; anything
+/// else is `NotFound`.
+#[derive(Debug, Clone)]
+pub struct Agents {
+    context: Context,
+}
+
+/// Lets one agent in, once. Shown only here: the store keeps a hash.
+#[derive(Debug, Clone)]
+pub struct RegistrationToken {
+    /// What the agent registers with.
+    pub token: Secret<String>,
+    /// The agent that it will be.
+    pub agent_id: AgentId,
+    /// Until when it works.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What became of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadOutcome {
+    /// Whether new workers serve.
+    pub success: bool,
+    /// nginx's own words.
+    pub message: String,
+}
+
+impl Agents {
+    pub(crate) const fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Those of a workspace, in order of creation, without their health.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace.
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        of: WorkspaceId,
+        state: Option<AgentState>,
+        label_selector: Option<LabelSelector>,
+        page: PageRequest,
+    ) -> Result<Page<Agent>> {
+        self.context.check_member(actor, of).await?;
+        let alive_since = self.context.alive_since();
+        let filter = AgentFilter { state, label_selector, alive_since };
+        let agents = self.context.store.agents(of, &filter, page).await?;
+        Ok(agents.map(|agent| Agent { health: None, ..agent.show(alive_since) }))
+    }
+
+    /// One agent.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound).
+    pub async fn get(&self, actor: &Actor, id: AgentId) -> Result<Agent> {
+        let agent = self.record(actor, id).await?;
+        Ok(agent.show(self.context.alive_since()))
+    }
+
+    /// Makes an agent and the token that lets it in, as the workspace's next revision.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace,
+    /// [`Invalid`](crate::ErrorKind::Invalid), [`Conflict`](crate::ErrorKind::Conflict) when two virtual
+    /// hosts would meet on an agent with these labels.
+    pub async fn create_token(
+        &self,
+        actor: &Actor,
+        of: WorkspaceId,
+        new: NewRegistrationToken,
+    ) -> Result<RegistrationToken> {
+        self.context.check_member(actor, of).await?;
+        let (name, labels, hours) = new.parse()?;
+        let agent_id = new_id(self.context.clock.as_ref());
+        let now = self.context.clock.now();
+        let expires_at = now + TimeDelta::hours(i64::try_from(hours).unwrap_or(i64::MAX));
+        let token = new_token(TOKEN_PREFIX);
+        let hash = TokenHash::of(token.expose());
+        let decide = |snapshot: &Snapshot| {
+            let spec = AgentSpec {
+                id: agent_id,
+                workspace_id: of,
+                name: name.clone(),
+                labels: labels.clone(),
+                revision: snapshot.revision().next(),
+                created_at: now,
+                updated_at: now,
+            };
+            let secret = Some(AgentSecret { hash, agent_id, expires_at: Some(expires_at) });
+            Ok(Decision { secret, ..put(spec, "create", ()) })
+        };
+        self.context.change(actor, of, decide).await?;
+        Ok(RegistrationToken { token, agent_id, expires_at })
+    }
+
+    /// Changes name or labels, as the workspace's next revision. Labels in the patch
+    /// replace all labels. Virtual hosts move on and off the agent at once.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Invalid`](crate::ErrorKind::Invalid),
+    /// [`Precondition`](crate::ErrorKind::Precondition) when `if_match` names another state,
+    /// [`Conflict`](crate::ErrorKind::Conflict) when two virtual hosts would meet on the agent.
+    pub async fn update(&self, actor: &Actor, id: AgentId, patch: &MergePatch, if_match: &IfMatch) -> Result<Agent> {
+        let workspace = self.record(actor, id).await?.spec.workspace_id;
+        let now = self.context.clock.now();
+        let decide = |snapshot: &Snapshot| {
+            let current = find(snapshot, id)?;
+            if_match.check(&current.etag())?;
+            let labels = if patch.names("labels") { Default::default() } else { current.labels.clone() };
+            let body = NewAgent { name: current.name.clone().into(), labels };
+            let (name, labels) = patch.apply(&body)?.parse()?;
+            if name == current.name && labels == current.labels {
+                return Ok(Decision::nothing(()));
+            }
+            let revision = snapshot.revision().next();
+            Ok(put(AgentSpec { name, labels, revision, updated_at: now, ..current.as_ref().clone() }, "update", ()))
+        };
+        self.context.change(actor, workspace, decide).await?;
+        self.get(actor, id).await
+    }
+
+    /// Removes an agent: its stream ends, and its credential is worth nothing any more.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Precondition`](crate::ErrorKind::Precondition).
+    pub async fn delete(&self, actor: &Actor, id: AgentId, if_match: &IfMatch) -> Result<()> {
+        let workspace = self.record(actor, id).await?.spec.workspace_id;
+        let decide = |snapshot: &Snapshot| {
+            let current = find(snapshot, id)?;
+            if_match.check(&current.etag())?;
+            let reason = format!("delete agent {}", current.name);
+            Ok(Decision::write((), reason, vec![GatewayWrite::DeleteAgent(id)]))
+        };
+        self.context.change(actor, workspace, decide).await?;
+        self.context.fleet.dismiss(id);
+        Ok(())
+    }
+
+    /// Has the agent's nginx reload what it has, and waits for the answer, 10 s at most.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`Unavailable`](crate::ErrorKind::Unavailable) when the
+    /// agent is not connected or does not answer.
+    pub async fn reload(&self, actor: &Actor, id: AgentId) -> Result<ReloadOutcome> {
+        self.record(actor, id).await?;
+        let action = CommandAction::Reload { graceful: true };
+        let outcome = self.context.fleet.order(id, action, COMMAND_PATIENCE).await?;
+        Ok(ReloadOutcome { success: outcome.success, message: outcome.message })
+    }
+
+    async fn record(&self, actor: &Actor, id: AgentId) -> Result<AgentRecord> {
+        let missing = || Error::not_found("agent", id);
+        let agent = self.context.store.agent(id).await?.ok_or_else(missing)?;
+        let workspace = agent.spec.workspace_id;
+        self.context.check_member(actor, workspace).await.map_err(|error| error.or_missing(missing))?;
+        Ok(agent)
+    }
+}
+
+fn find(snapshot: &Snapshot, id: AgentId) -> Result<&Arc<AgentSpec>> {
+    snapshot.agents().get(&id).ok_or_else(|| Error::not_found("agent", id))
+}
+
+fn put<T>(spec: AgentSpec, verb: &str, answer: T) -> Decision<T> {
+    let reason = format!("{verb} agent {}", spec.name);
+    let spec = Arc::new(spec);
+    let writes = vec![GatewayWrite::PutAgent(Arc::clone(&spec))];
+    Decision::write(answer, reason, writes).provided(move |after| conflict::check_agent(after, &spec))
+}

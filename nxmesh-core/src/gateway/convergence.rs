@@ -1,0 +1,247 @@
+//! When to send what to one agent: pure, told the time.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::gateway::{
+    ConfigUpdate,
+    link::{ApplyStatus, ConfigStatus},
+};
+
+/// Changes that come closer together than this reach the agent as one.
+pub(crate) const FOLD: Duration = Duration::from_millis(50);
+/// An update that the agent did not settle for so long is sent again.
+pub(crate) const UNCONFIRMED: Duration = Duration::from_secs(60);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// What one agent should serve, what it was sent, and what it is proven to serve.
+#[derive(Debug, Default)]
+pub(crate) struct Convergence {
+    desired: Option<Arc<ConfigUpdate>>,
+    verified: String,
+    in_flight: Option<InFlight>,
+    last_sent: Option<Instant>,
+    failures: u32,
+    /// The last answer was a refusal: even what is verified is sent once more, so
+    /// that the agent itself says that all is well.
+    doubtful: bool,
+    not_before: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    update: Arc<ConfigUpdate>,
+    sent: Instant,
+}
+
+/// What to do now.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next {
+    /// Send this; it counts as sent.
+    Send(Arc<ConfigUpdate>),
+    /// Ask again then, or when something happens.
+    WaitUntil(Instant),
+    /// All is well until something happens.
+    Rest,
+}
+
+impl Convergence {
+    /// An agent that serves what this checksum names, and whose last answer was a
+    /// refusal, or not.
+    pub(crate) fn new(verified: String, last: Option<ApplyStatus>) -> Self {
+        let doubtful = matches!(last, Some(ApplyStatus::Failed | ApplyStatus::RolledBack));
+        Self { verified, doubtful, ..Self::default() }
+    }
+
+    /// This is what it should serve from now on.
+    pub(crate) fn want(&mut self, update: Arc<ConfigUpdate>) {
+        let same = self.desired.as_ref().is_some_and(|it| it.checksum == update.checksum);
+        if !same {
+            self.failures = 0;
+            self.not_before = None;
+        }
+        self.desired = Some(update);
+    }
+
+    /// What to do now. One update is under way at a time: the agent works on one
+    /// at a time, and whatever changes meanwhile goes out as one when it is done.
+    pub(crate) fn next(&mut self, now: Instant) -> Next {
+        if let Some(flying) = &self.in_flight {
+            let overdue = flying.sent + UNCONFIRMED;
+            if now < overdue {
+                return Next::WaitUntil(overdue);
+            }
+            self.in_flight = None;
+        }
+        let Some(desired) = self.desired.clone() else { return Next::Rest };
+        if desired.checksum == self.verified && !self.doubtful {
+            return Next::Rest;
+        }
+        let folded = self.last_sent.map(|sent| sent + FOLD);
+        let due = folded.max(self.not_before).unwrap_or(now);
+        if now < due {
+            return Next::WaitUntil(due);
+        }
+        self.last_sent = Some(now);
+        self.in_flight = Some(InFlight { update: Arc::clone(&desired), sent: now });
+        Next::Send(desired)
+    }
+
+    /// What became of an update. `jitter` is from 0 to 1.
+    pub(crate) fn settled(&mut self, status: &ConfigStatus, now: Instant, jitter: f64) {
+        let known = |it: &Arc<ConfigUpdate>| it.config_id == status.config_id;
+        let flying = self.in_flight.as_ref().map(|it| &it.update);
+        let Some(update) = flying.into_iter().chain(&self.desired).find(|it| known(it)).cloned() else {
+            return;
+        };
+        match status.status {
+            ApplyStatus::Pending | ApplyStatus::Validating | ApplyStatus::Applying => return,
+            ApplyStatus::Success => {
+                self.verified.clone_from(&update.checksum);
+                self.failures = 0;
+                self.doubtful = false;
+                self.not_before = None;
+            }
+            ApplyStatus::Failed | ApplyStatus::RolledBack => {
+                self.doubtful = true;
+                if self.desired.as_ref().is_some_and(|it| it.checksum == update.checksum) {
+                    self.not_before = Some(now + backoff(self.failures, jitter));
+                    self.failures = self.failures.saturating_add(1);
+                }
+            }
+        }
+        if self.in_flight.as_ref().is_some_and(|it| known(&it.update)) {
+            self.in_flight = None;
+        }
+    }
+
+    /// What the agent says it is proven to serve. While an update is under way
+    /// this may be out of date already.
+    pub(crate) fn reported(&mut self, checksum: &str) {
+        if self.in_flight.is_none() {
+            checksum.clone_into(&mut self.verified);
+        }
+    }
+}
+
+/// 1 s, 2 s, 4 s ... 30 s, less up to a half.
+fn backoff(failures: u32, jitter: f64) -> Duration {
+    let full = FIRST_RETRY.saturating_mul(1 << failures.min(5)).min(LAST_RETRY);
+    full.mul_f64(1.0 - jitter / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::{RevisionNumber, gateway::Projection};
+
+    fn update(version: u64) -> Arc<ConfigUpdate> {
+        Arc::new(ConfigUpdate {
+            config_id: format!("id{version}"),
+            version: RevisionNumber(version),
+            checksum: format!("sum{version}"),
+            projection: Arc::new(Projection::default()),
+        })
+    }
+
+    fn status(version: u64, status: ApplyStatus) -> ConfigStatus {
+        ConfigStatus {
+            config_id: format!("id{version}"),
+            version: RevisionNumber(version),
+            status,
+            error_message: String::new(),
+            applied_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn what_is_verified_is_not_sent() {
+        let mut it = Convergence::new("sum1".into(), None);
+        it.want(update(1));
+        assert_eq!(it.next(Instant::now()), Next::Rest);
+    }
+
+    #[test]
+    fn a_change_goes_out_at_once_and_the_next_ones_are_folded() {
+        let now = Instant::now();
+        let mut it = Convergence::new(String::new(), None);
+        it.want(update(1));
+        assert_eq!(it.next(now), Next::Send(update(1)));
+        it.want(update(2));
+        it.want(update(3));
+        assert_eq!(it.next(now), Next::WaitUntil(now + UNCONFIRMED), "one is under way");
+        it.settled(&status(1, ApplyStatus::Success), now, 0.0);
+        assert_eq!(it.next(now), Next::WaitUntil(now + FOLD));
+        assert_eq!(it.next(now + FOLD), Next::Send(update(3)));
+    }
+
+    #[test]
+    fn a_failed_update_is_sent_again_for_ever_with_backoff() {
+        let mut now = Instant::now();
+        let mut it = Convergence::new(String::new(), None);
+        it.want(update(1));
+        for wait in [1, 2, 4, 8, 16, 30, 30, 30] {
+            assert_eq!(it.next(now), Next::Send(update(1)));
+            it.settled(&status(1, ApplyStatus::RolledBack), now, 0.0);
+            let due = now + Duration::from_secs(wait);
+            assert_eq!(it.next(now), Next::WaitUntil(due));
+            now = due;
+        }
+    }
+
+    #[test]
+    fn a_mended_configuration_does_not_wait_for_the_backoff() {
+        let now = Instant::now();
+        let mut it = Convergence::new(String::new(), None);
+        it.want(update(1));
+        it.next(now);
+        it.settled(&status(1, ApplyStatus::Failed), now, 0.0);
+        it.want(update(2));
+        assert_eq!(it.next(now + FOLD), Next::Send(update(2)));
+    }
+
+    #[test]
+    fn going_back_to_what_is_verified_is_confirmed_by_the_agent() {
+        let now = Instant::now();
+        let mut it = Convergence::new("sum1".into(), None);
+        it.want(update(2));
+        it.next(now);
+        it.settled(&status(2, ApplyStatus::Failed), now, 0.0);
+        it.want(update(1));
+        assert_eq!(it.next(now + FOLD), Next::Send(update(1)));
+        it.settled(&status(1, ApplyStatus::Success), now + FOLD, 0.0);
+        assert_eq!(it.next(now + FOLD), Next::Rest);
+    }
+
+    #[test]
+    fn an_unconfirmed_update_is_sent_again() {
+        let now = Instant::now();
+        let mut it = Convergence::new(String::new(), None);
+        it.want(update(1));
+        it.next(now);
+        assert_eq!(it.next(now + UNCONFIRMED), Next::Send(update(1)));
+    }
+
+    #[test]
+    fn the_answer_to_an_older_update_changes_nothing() {
+        let now = Instant::now();
+        let mut it = Convergence::new(String::new(), None);
+        it.want(update(2));
+        it.next(now);
+        it.settled(&status(1, ApplyStatus::Success), now, 0.0);
+        assert_eq!(it.next(now), Next::WaitUntil(now + UNCONFIRMED));
+    }
+
+    #[test]
+    fn an_agent_that_lost_its_configuration_gets_it_again() {
+        let now = Instant::now();
+        let mut it = Convergence::new("sum1".into(), None);
+        it.want(update(1));
+        it.reported("");
+        assert_eq!(it.next(now), Next::Send(update(1)));
+    }
+}

@@ -1,0 +1,91 @@
+use std::{collections::BTreeSet, fmt};
+
+use crate::{Error, ErrorKind, Result};
+
+/// The version of an nginx.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NginxVersion(pub u32, pub u32, pub u32);
+
+impl fmt::Display for NginxVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// What is known of the nginx that is rendered for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NginxFacts {
+    /// Its version.
+    pub version: NginxVersion,
+    /// What it was built with and without: `http_v2_module`, `without-http_gzip_module`.
+    pub build: BTreeSet<String>,
+    /// Whether its host has IPv6.
+    pub ipv6: bool,
+}
+
+impl NginxFacts {
+    /// Reads what `nginx -V` prints.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when that names no version.
+    pub fn parse(printed: &str, ipv6: bool) -> Result<Self> {
+        let unknown = || Error::new(ErrorKind::Invalid, "nginx -V names no version");
+        let version = printed.split_once("nginx/").ok_or_else(unknown)?.1;
+        let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        let mut number = || numbers.next().and_then(Result::ok).ok_or_else(unknown);
+        let version = NginxVersion(number()?, number()?, number()?);
+        let options = printed.split_ascii_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let build = options.map(|option| option.strip_prefix("with-").unwrap_or(option).to_owned());
+        Ok(Self { version, build: build.collect(), ipv6 })
+    }
+
+    /// Whether it has an optional module, built in.
+    #[must_use]
+    pub fn has(&self, module: &str) -> bool {
+        self.build.contains(module)
+    }
+
+    /// Whether it has a module that is there unless it was left out.
+    #[must_use]
+    pub fn keeps(&self, module: &str) -> bool {
+        !self.build.contains(&format!("without-{module}"))
+    }
+
+    /// What agents report of it: `http2`, `http3`, `ssl`, `stub_status`.
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<String> {
+        let known = [
+            ("http_v2_module", "http2"),
+            ("http_v3_module", "http3"),
+            ("http_ssl_module", "ssl"),
+            ("http_stub_status_module", "stub_status"),
+        ];
+        let there = known.iter().filter(|(module, _)| self.has(module));
+        there.map(|(_, name)| (*name).to_owned()).collect()
+    }
+
+    pub(super) fn since(&self, major: u32, minor: u32, patch: u32) -> bool {
+        self.version >= NginxVersion(major, minor, patch)
+    }
+
+    pub(super) fn speaks_http3(&self) -> bool {
+        self.since(1, 25, 0) && self.has("http_v3_module")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_nginx_prints() {
+        let printed = "nginx version: nginx/1.22.1\nbuilt with OpenSSL\nconfigure arguments: \
+                       --with-cc-opt='-g -O2' --with-http_ssl_module --without-http_uwsgi_module";
+        let facts = NginxFacts::parse(printed, true).unwrap();
+        assert_eq!(facts.version, NginxVersion(1, 22, 1));
+        assert!(facts.has("http_ssl_module") && !facts.has("http_v2_module"));
+        assert!(facts.keeps("http_fastcgi_module") && !facts.keeps("http_uwsgi_module"));
+        assert!(NginxFacts::parse("Apache/2.4", true).is_err());
+        assert!(NginxFacts::parse("nginx/1.x", true).is_err());
+    }
+}

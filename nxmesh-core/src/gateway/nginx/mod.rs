@@ -1,0 +1,26 @@
+//! Rendering: a projection, and what is known of an nginx, to files. Pure: no
+//! clock, no chance, no I/O; the same input gives the same bytes.
+//!
+//! One file for each virtual host, upstream and port, so that an error of nginx
+//! names its owner. All tokens go through [`syntax`]; nothing else writes
+//! nginx's language.
+
+mod facts;
+mod location;
+mod main_file;
+#[cfg(test)]
+mod parse;
+mod port;
+mod rendered;
+mod server;
+pub mod syntax;
+#[cfg(test)]
+mod tests;
+mod types;
+mod upstream;
+
+pub use self::{
+    facts::{NginxFacts, NginxVersion},
+    main_file::{STATUS_PATH, VERSION_PATH},
+    rendered::{Owner, Place, Rendered, render},
+};

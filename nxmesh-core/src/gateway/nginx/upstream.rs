@@ -1,0 +1,45 @@
+//! One upstream.
+
+use super::{
+    NginxFacts,
+    syntax::{Directive, block, line},
+};
+use crate::gateway::{Algorithm, UpstreamId, UpstreamServer, UpstreamSpec};
+
+/// What an upstream is called in nginx: names that people give may clash there.
+pub(super) fn name(id: UpstreamId) -> String {
+    format!("nxmesh-{id}")
+}
+
+/// The method stands first: nginx refuses what does not go with it only after it,
+/// and `keepalive` must come after both.
+pub(super) fn render(id: UpstreamId, upstream: &UpstreamSpec, nginx: &NginxFacts) -> Directive {
+    let method = match upstream.algorithm {
+        Algorithm::RoundRobin | Algorithm::WeightedRoundRobin => None,
+        Algorithm::LeastConnections => Some("least_conn"),
+        Algorithm::IpHash => Some("ip_hash"),
+    };
+    let weighted = upstream.algorithm != Algorithm::RoundRobin;
+    let mut inside: Vec<_> = method.into_iter().map(|name| line(name, [""; 0])).collect();
+    inside.extend(upstream.servers.iter().map(|it| server(it, weighted)));
+    match upstream.keepalive_connections {
+        // From 1.29.7 connections are kept open unless that is turned off.
+        0 if nginx.since(1, 29, 7) => inside.push(line("keepalive", ["0"])),
+        0 => {}
+        count => inside.push(line("keepalive", [count.to_string()])),
+    }
+    block("upstream", [name(id)], inside)
+}
+
+fn server(server: &UpstreamServer, weighted: bool) -> Directive {
+    let UpstreamServer { address, weight, backup, down, max_fails, fail_timeout } = server;
+    let mut args = vec![address.as_str().to_owned()];
+    if weighted && *weight != 1 {
+        args.push(format!("weight={weight}"));
+    }
+    args.push(format!("max_fails={max_fails}"));
+    args.push(format!("fail_timeout={fail_timeout}s"));
+    args.extend(backup.then(|| "backup".to_owned()));
+    args.extend(down.then(|| "down".to_owned()));
+    line("server", args)
+}

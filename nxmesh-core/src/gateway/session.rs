@@ -1,0 +1,251 @@
+//! One agent's connection, from registration to its end.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use crate::{
+    Error, ErrorKind, Result, Secret, TokenHash,
+    clock::new_id,
+    gateway::{
+        AgentId, AgentStatus,
+        admission::{self, Admission},
+        area::Context,
+        convergence::{Convergence, Next},
+        fleet::{Order, Outcome, Seat},
+        link::{
+            AgentEvent, AgentMessage, COMMAND_RESULT, Command, HealthReport, Incoming, Registration,
+            RegistrationAnswer, ServerLink, ServerMessage,
+        },
+        project::Published,
+        status,
+    },
+};
+
+/// How many commands may wait for their answer; an older one is given up for a newer.
+const MAX_PENDING: usize = 64;
+/// How long a message may wait for an agent that does not read.
+const SEND_PATIENCE: Duration = Duration::from_secs(30);
+
+type Outgoing = mpsc::Sender<Result<ServerMessage>>;
+
+/// Serves one connection until it ends.
+pub(crate) async fn run(context: Context, link: ServerLink) {
+    let ServerLink { peer, mut incoming, outgoing } = link;
+    let stopping = context.tasks.stopping().clone();
+    let admitted = tokio::select! {
+        admitted = admission::admit(&context, &mut incoming) => admitted,
+        () = stopping.cancelled() => return,
+    };
+    let session = match admitted {
+        Ok(admission) => Session::begin(context, admission, outgoing.clone()).await,
+        Err(error) => {
+            tracing::info!(%peer, %error, "agent refused");
+            let answer = RegistrationAnswer::Refused { reason: error.to_string() };
+            let _ = outgoing.try_send(Ok(ServerMessage::Registered(answer)));
+            Err(error)
+        }
+    };
+    let reason = match session {
+        Ok(session) => session.serve(&mut incoming).await,
+        Err(error) => error,
+    };
+    // Should this not fit, the stream ends without its reason.
+    let _ = outgoing.try_send(Err(reason));
+}
+
+/// Takes a report that came outside a stream.
+pub(crate) async fn report_health(context: &Context, credential: &str, report: &HealthReport) -> Result<()> {
+    let (agent, _) = admission::authenticate(context, credential).await?;
+    let mut status = agent.status;
+    status::note_health(&mut status, report, context.clock.now());
+    context.store.record_agent_status(agent.spec.id, &status).await.map(|_| ())
+}
+
+struct Session {
+    context: Context,
+    agent: AgentId,
+    seat: Seat,
+    outgoing: Outgoing,
+    published: watch::Receiver<Arc<Published>>,
+    convergence: Convergence,
+    status: AgentStatus,
+    unconfirmed_secret: Option<TokenHash>,
+    pending: HashMap<String, oneshot::Sender<Outcome>>,
+    last_heard: Instant,
+}
+
+impl Session {
+    async fn begin(context: Context, admission: Admission, outgoing: Outgoing) -> Result<Self> {
+        let Admission { agent, registration, credential, secret } = admission;
+        let id = agent.spec.id;
+        // Subscribed before anything is answered: no later change can be missed.
+        let published = context.snapshots.subscribe(agent.spec.workspace_id).await?;
+        let seat = context.fleet.enter(id);
+        let last_apply = agent.status.last_apply.as_ref().map(|it| it.status);
+        let convergence = Convergence::new(registration.config_checksum.clone(), last_apply);
+        let mut session = Self {
+            agent: id,
+            seat,
+            outgoing,
+            published,
+            convergence,
+            status: agent.status,
+            unconfirmed_secret: Some(secret),
+            pending: HashMap::new(),
+            last_heard: Instant::now(),
+            context,
+        };
+        session.introduce(registration, credential).await?;
+        Ok(session)
+    }
+
+    async fn introduce(&mut self, registration: Registration, credential: Option<Secret<String>>) -> Result<()> {
+        status::note_registration(&mut self.status, registration, self.context.clock.now());
+        self.record().await;
+        let heartbeat_interval = self.context.heartbeat_interval;
+        let answer = RegistrationAnswer::Accepted { agent_id: self.agent, heartbeat_interval, credential };
+        self.send(ServerMessage::Registered(answer)).await?;
+        tracing::info!(agent_id = %self.agent, hostname = self.status.hostname, "agent connected");
+        self.want()
+    }
+
+    async fn serve(mut self, incoming: &mut Incoming<AgentMessage>) -> Error {
+        let reason = loop {
+            if let Err(error) = self.step(incoming).await {
+                break error;
+            }
+        };
+        tracing::info!(agent_id = %self.agent, reason = %reason, "agent disconnected");
+        if self.seat.is_ours() {
+            self.status.connected = false;
+            self.record().await;
+        }
+        reason
+    }
+
+    async fn step(&mut self, incoming: &mut Incoming<AgentMessage>) -> Result<()> {
+        let due = match self.convergence.next(Instant::now()) {
+            Next::Send(update) => return self.send(ServerMessage::Config(update)).await,
+            Next::WaitUntil(due) => Some(due),
+            Next::Rest => None,
+        };
+        let silent = self.last_heard + self.context.heartbeat_interval * 3;
+        let wake = due.map_or(silent, |due| due.min(silent));
+        let ended = |message: &str| Err(Error::new(ErrorKind::Unavailable, message));
+        tokio::select! {
+            biased;
+            () = self.context.tasks.stopping().cancelled() => ended("the control plane is shutting down"),
+            () = self.seat.end.cancelled() => self.ended().await,
+            message = incoming.next() => match message {
+                Some(Ok(message)) => self.hear(message).await,
+                Some(Err(error)) => Err(error),
+                None => ended("the agent closed the connection"),
+            },
+            Some(order) = self.seat.orders.recv() => self.order(order).await,
+            changed = self.published.changed() => match changed {
+                Ok(()) => self.want(),
+                Err(_) => ended("the workspace was deleted"),
+            },
+            () = tokio::time::sleep_until(wake) => match Instant::now() < silent {
+                true => Ok(()),
+                false => ended("three heartbeats are missing"),
+            },
+        }
+    }
+
+    /// The reason why the seat was taken away.
+    async fn ended(&self) -> Result<()> {
+        let exists = self.context.store.agent(self.agent).await?.is_some();
+        Err(match exists {
+            true => Error::new(ErrorKind::Conflict, "a newer connection of this agent took over"),
+            false => Error::new(ErrorKind::Unauthenticated, "the agent was deleted"),
+        })
+    }
+
+    /// Looks at what the agent should serve.
+    fn want(&mut self) -> Result<()> {
+        let published = Arc::clone(&self.published.borrow_and_update());
+        let gone = || Error::new(ErrorKind::Unauthenticated, "the agent was deleted");
+        self.convergence.want(published.update_for(self.agent).ok_or_else(gone)?);
+        Ok(())
+    }
+
+    async fn hear(&mut self, message: AgentMessage) -> Result<()> {
+        self.last_heard = Instant::now();
+        self.confirm_secret().await?;
+        match message {
+            AgentMessage::Registration(_) => {
+                Err(Error::new(ErrorKind::Unauthenticated, "a stream has one registration, at its beginning"))
+            }
+            AgentMessage::Health(report) => {
+                self.convergence.reported(&report.config_checksum);
+                status::note_health(&mut self.status, &report, self.context.clock.now());
+                self.record().await;
+                Ok(())
+            }
+            AgentMessage::ConfigStatus(report) => {
+                self.convergence.settled(&report, Instant::now(), rand::random());
+                if status::note_apply(&mut self.status, &report, self.context.clock.now()) {
+                    self.record().await;
+                }
+                Ok(())
+            }
+            AgentMessage::Event(event) => {
+                self.answered(event);
+                Ok(())
+            }
+        }
+    }
+
+    /// The agent spoke after it was let in, so it has kept its credential: whatever
+    /// else let it in before does no longer.
+    async fn confirm_secret(&mut self) -> Result<()> {
+        let Some(secret) = self.unconfirmed_secret else { return Ok(()) };
+        if !self.context.store.keep_only_agent_secret(self.agent, &secret).await? {
+            return Err(Error::new(ErrorKind::Unauthenticated, "the credential was replaced by a newer one"));
+        }
+        self.unconfirmed_secret = None;
+        Ok(())
+    }
+
+    async fn order(&mut self, order: Order) -> Result<()> {
+        let command_id = new_id::<Command>(self.context.clock.as_ref()).to_string();
+        self.pending.retain(|_, waiting| !waiting.is_closed());
+        if self.pending.len() >= MAX_PENDING {
+            self.pending.clear();
+        }
+        self.pending.insert(command_id.clone(), order.outcome);
+        self.send(ServerMessage::Command(Command { command_id, action: order.action })).await
+    }
+
+    fn answered(&mut self, event: AgentEvent) {
+        if event.event_type != COMMAND_RESULT {
+            return;
+        }
+        let text = |name: &str| event.data.get(name).cloned().unwrap_or_default();
+        if let Some(waiting) = self.pending.remove(&text("command_id")) {
+            let outcome = Outcome { success: text("success") == "true", message: text("message") };
+            // Whoever asked may have stopped waiting.
+            let _ = waiting.send(outcome);
+        }
+    }
+
+    async fn send(&self, message: ServerMessage) -> Result<()> {
+        let gone = |message: &str| Error::new(ErrorKind::Unavailable, message);
+        let sent = self.outgoing.send_timeout(Ok(message), SEND_PATIENCE).await;
+        sent.map_err(|_| gone("the agent does not read what it is sent"))
+    }
+
+    /// Writes down what is known. A store that is away is no reason to let the
+    /// agent go: the next report writes it again.
+    async fn record(&self) {
+        if let Err(error) = self.context.store.record_agent_status(self.agent, &self.status).await {
+            tracing::warn!(agent_id = %self.agent, %error, "cannot record the state of an agent");
+        }
+    }
+}

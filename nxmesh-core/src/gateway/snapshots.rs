@@ -1,0 +1,179 @@
+//! The current snapshot of each workspace that somebody looks at.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{broadcast::error::RecvError, watch};
+
+use crate::{
+    Error, Result, Tasks,
+    gateway::{GatewayStore, Moved, Snapshot, project::Published},
+    tenancy::WorkspaceId,
+};
+
+/// How many workspaces are kept at hand beyond those that have agents connected.
+/// At the limit, the one that was not asked for the longest is dropped.
+const MAX_IDLE: usize = 256;
+
+/// Hands out snapshots, and news of them.
+///
+/// A snapshot may be behind the store: a change that is based on it is then
+/// refused as stale, and `refresh` brings it up to date.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshots {
+    store: Arc<dyn GatewayStore>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    workspaces: HashMap<WorkspaceId, Entry>,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    current: watch::Sender<Arc<Published>>,
+    used: u64,
+}
+
+impl Snapshots {
+    pub(crate) fn new(store: Arc<dyn GatewayStore>) -> Self {
+        Self { store, known: Arc::default() }
+    }
+
+    /// The workspace as last heard of.
+    pub(crate) async fn get(&self, id: WorkspaceId) -> Result<Arc<Published>> {
+        if let Some(known) = self.known(id) {
+            return Ok(known.borrow().clone());
+        }
+        self.load(id).await.map(|current| current.borrow().clone())
+    }
+
+    /// The workspace as last heard of, and each later state; always the newest only.
+    pub(crate) async fn subscribe(&self, id: WorkspaceId) -> Result<watch::Receiver<Arc<Published>>> {
+        match self.known(id) {
+            Some(known) => Ok(known),
+            None => self.load(id).await,
+        }
+    }
+
+    /// Brings a workspace up to date with the store; `NotFound` when it is gone.
+    pub(crate) async fn refresh(&self, id: WorkspaceId) -> Result<()> {
+        let Some(known) = self.known(id) else { return Ok(()) };
+        let current = Arc::clone(&known.borrow());
+        let writes = self.store.writes_since(id, current.snapshot.revision()).await?;
+        let Some(writes) = writes else {
+            self.forget(id);
+            return Err(Error::not_found("workspace", id));
+        };
+        let mut snapshot = current.snapshot.clone();
+        snapshot.apply(writes.revision, writes.writes);
+        self.publish(snapshot);
+        Ok(())
+    }
+
+    /// Makes a snapshot the current one, unless a newer one is known.
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        let known = self.lock();
+        let Some(entry) = known.workspaces.get(&snapshot.workspace_id()) else { return };
+        entry.current.send_if_modified(|current| {
+            let newer = snapshot.revision() > current.snapshot.revision();
+            if newer {
+                *current = Arc::new(Published::new(snapshot));
+            }
+            newer
+        });
+    }
+
+    /// Follows what other writers of the store do, until told to stop.
+    pub(crate) async fn follow(self, tasks: Tasks) {
+        let mut moved = self.store.subscribe();
+        loop {
+            let heard = tokio::select! {
+                heard = moved.recv() => heard,
+                () = tasks.stopping().cancelled() => return,
+            };
+            match heard {
+                Ok(moved) => self.catch_up(moved).await,
+                Err(RecvError::Lagged(_)) => self.refresh_all().await,
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    async fn catch_up(&self, moved: Moved) {
+        let Some(revision) = moved.revision else { return self.forget(moved.workspace_id) };
+        let behind = |it: &watch::Receiver<Arc<Published>>| it.borrow().snapshot.revision() < revision;
+        if self.known(moved.workspace_id).as_ref().is_some_and(behind) {
+            self.refresh_or_say(moved.workspace_id).await;
+        }
+    }
+
+    async fn refresh_all(&self) {
+        let ids: Vec<_> = self.lock().workspaces.keys().copied().collect();
+        for id in ids {
+            self.refresh_or_say(id).await;
+        }
+    }
+
+    async fn refresh_or_say(&self, id: WorkspaceId) {
+        if let Err(error) = self.refresh(id).await {
+            tracing::warn!(workspace_id = %id, %error, "cannot read what changed");
+        }
+    }
+
+    async fn load(&self, id: WorkspaceId) -> Result<watch::Receiver<Arc<Published>>> {
+        let loaded = self.store.snapshot(id).await?;
+        let loaded = loaded.ok_or_else(|| Error::not_found("workspace", id))?;
+        let receiver = self.lock().keep(loaded);
+        // What was committed between reading and keeping was announced to nobody.
+        self.refresh(id).await?;
+        Ok(receiver)
+    }
+
+    fn known(&self, id: WorkspaceId) -> Option<watch::Receiver<Arc<Published>>> {
+        let mut known = self.lock();
+        let used = known.tick();
+        let entry = known.workspaces.get_mut(&id)?;
+        entry.used = used;
+        Some(entry.current.subscribe())
+    }
+
+    fn forget(&self, id: WorkspaceId) {
+        self.lock().workspaces.remove(&id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn tick(&mut self) -> u64 {
+        self.uses += 1;
+        self.uses
+    }
+
+    fn keep(&mut self, loaded: Snapshot) -> watch::Receiver<Arc<Published>> {
+        self.make_room();
+        let used = self.tick();
+        let entry = self.workspaces.entry(loaded.workspace_id()).or_insert_with(|| Entry {
+            current: watch::Sender::new(Arc::new(Published::new(loaded))),
+            used,
+        });
+        entry.current.subscribe()
+    }
+
+    fn make_room(&mut self) {
+        let idle = self.workspaces.iter().filter(|(_, entry)| entry.current.receiver_count() == 0);
+        let idle: Vec<_> = idle.map(|(id, entry)| (entry.used, *id)).collect();
+        if idle.len() >= MAX_IDLE
+            && let Some((_, oldest)) = idle.into_iter().min()
+        {
+            self.workspaces.remove(&oldest);
+        }
+    }
+}

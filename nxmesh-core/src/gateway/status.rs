@@ -1,0 +1,69 @@
+//! What reports mean for what is known of an agent: pure.
+
+use chrono::{DateTime, Utc};
+
+use crate::gateway::{
+    AgentHealth, AgentStatus, LastApply, NginxState,
+    link::{ApplyStatus, ConfigStatus, HealthReport, Registration},
+};
+
+/// It is connected, and introduced itself.
+pub(crate) fn note_registration(status: &mut AgentStatus, registration: Registration, now: DateTime<Utc>) {
+    let Registration {
+        token: _,
+        hostname,
+        ip_address,
+        version,
+        capabilities,
+        // Labels are what callers decide; those an agent suggests are not taken.
+        labels: _,
+        deployment_mode,
+        config_checksum: _,
+        config_version: _,
+        nginx_version,
+    } = registration;
+    status.connected = true;
+    status.last_seen_at = Some(now);
+    status.hostname = hostname;
+    status.ip_address = ip_address;
+    status.version = version;
+    status.capabilities = capabilities;
+    status.deployment_mode = deployment_mode;
+    status.nginx_version = nginx_version;
+}
+
+/// It reported how it is doing.
+pub(crate) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: DateTime<Utc>) {
+    status.last_seen_at = Some(now);
+    status.health = Some(AgentHealth {
+        nginx_status: if report.nginx.is_running { NginxState::Running } else { NginxState::Stopped },
+        nginx_uptime_seconds: report.nginx.uptime_seconds,
+        active_connections: report.nginx.active_connections,
+        requests_per_second: report.nginx.requests_per_second,
+        cpu_percent: report.system.cpu_percent,
+        memory_used_mb: report.system.memory_used_bytes / (1024 * 1024),
+        config_version: report.config_version,
+    });
+}
+
+/// It told what became of a configuration. Whether that was final, and so worth writing down.
+pub(crate) fn note_apply(status: &mut AgentStatus, report: &ConfigStatus, now: DateTime<Utc>) -> bool {
+    status.last_seen_at = Some(now);
+    match report.status {
+        ApplyStatus::Pending | ApplyStatus::Validating | ApplyStatus::Applying => return false,
+        ApplyStatus::Success => {
+            if let Some(health) = &mut status.health {
+                health.config_version = report.version;
+            }
+        }
+        ApplyStatus::Failed | ApplyStatus::RolledBack => {}
+    }
+    status.last_apply = Some(LastApply {
+        config_id: report.config_id.clone(),
+        version: report.version,
+        status: report.status,
+        error_message: report.error_message.clone(),
+        at: report.applied_at,
+    });
+    true
+}

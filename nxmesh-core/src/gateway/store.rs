@@ -1,0 +1,133 @@
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use tokio::sync::broadcast;
+
+use crate::{
+    Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    gateway::{
+        AgentFilter, AgentId, AgentRecord, AgentSpec, AgentStatus, Snapshot, Upstream, UpstreamId,
+        VirtualHost, VirtualHostId,
+    },
+    tenancy::{Settings, WorkspaceId},
+};
+
+/// What the gateway area asks of a database: the same one that holds the tenancy area.
+///
+/// Reads see every change that was answered before they began.
+#[async_trait]
+pub trait GatewayStore: Debug + Send + Sync + 'static {
+    /// All of a workspace that decides what its agents serve, at one moment; `None` when
+    /// there is no such workspace.
+    async fn snapshot(&self, of: WorkspaceId) -> Result<Option<Snapshot>>;
+
+    /// What was written after revision `after`, oldest first, and the revision this leads to;
+    /// `None` when there is no such workspace.
+    async fn writes_since(&self, of: WorkspaceId, after: RevisionNumber) -> Result<Option<Writes>>;
+
+    /// `None` when there is no such virtual host.
+    async fn virtual_host(&self, id: VirtualHostId) -> Result<Option<VirtualHost>>;
+
+    /// In order of creation, then id.
+    async fn virtual_hosts(&self, of: WorkspaceId, page: PageRequest) -> Result<Page<VirtualHost>>;
+
+    /// `None` when there is no such upstream.
+    async fn upstream(&self, id: UpstreamId) -> Result<Option<Upstream>>;
+
+    /// In order of creation, then id.
+    async fn upstreams(&self, of: WorkspaceId, page: PageRequest) -> Result<Page<Upstream>>;
+
+    /// `None` when there is no such agent.
+    async fn agent(&self, id: AgentId) -> Result<Option<AgentRecord>>;
+
+    /// Those that match, in order of creation, then id.
+    async fn agents(&self, of: WorkspaceId, filter: &AgentFilter, page: PageRequest) -> Result<Page<AgentRecord>>;
+
+    /// The registration token or credential with this hash.
+    async fn agent_secret(&self, hash: &TokenHash) -> Result<Option<AgentSecret>>;
+
+    /// One state of a workspace; `None` when there is no such revision.
+    async fn revision(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Option<Revision>>;
+
+    /// Applies all of `change`, or nothing, and then announces it.
+    ///
+    /// Fails with [`Stale`](crate::ErrorKind::Stale) when the workspace has left `change.base`,
+    /// and with [`NotFound`](crate::ErrorKind::NotFound) when it is gone.
+    async fn commit(&self, change: GatewayChange) -> Result<()>;
+
+    /// Adds a credential. Answers `false`, and changes nothing, when the agent is gone.
+    async fn add_agent_secret(&self, secret: AgentSecret) -> Result<bool>;
+
+    /// Removes all secrets of the agent but this one. Answers `false`, and changes nothing,
+    /// when this one is not there.
+    async fn keep_only_agent_secret(&self, agent: AgentId, hash: &TokenHash) -> Result<bool>;
+
+    /// Replaces what is known of an agent. Answers `false` when the agent is gone.
+    async fn record_agent_status(&self, id: AgentId, status: &AgentStatus) -> Result<bool>;
+
+    /// Hears of each workspace that moves, whichever area or process moved it. Who falls
+    /// behind is told so by the channel, and should look at everything again.
+    fn subscribe(&self) -> broadcast::Receiver<Moved>;
+}
+
+/// A workspace has a new revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// Which.
+    pub workspace_id: WorkspaceId,
+    /// Its head now; `None` when it was deleted.
+    pub revision: Option<RevisionNumber>,
+}
+
+/// One change of a workspace: applied whole, or not at all.
+#[derive(Debug, Clone)]
+pub struct GatewayChange {
+    /// The head this was decided on.
+    pub base: RevisionNumber,
+    /// The new head: `base` and one.
+    pub revision: Revision,
+    /// What is written.
+    pub writes: Vec<GatewayWrite>,
+    /// A registration token that is made with it.
+    pub secret: Option<AgentSecret>,
+}
+
+/// A stretch of a workspace's history.
+#[derive(Debug, Clone)]
+pub struct Writes {
+    /// The head.
+    pub revision: RevisionNumber,
+    /// What led to it.
+    pub writes: Vec<GatewayWrite>,
+}
+
+/// One write to one object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GatewayWrite {
+    /// The settings of the workspace, written by the tenancy area.
+    PutSettings(Arc<Settings>),
+    /// Makes or replaces a virtual host.
+    PutVirtualHost(Arc<VirtualHost>),
+    /// Removes a virtual host.
+    DeleteVirtualHost(VirtualHostId),
+    /// Makes or replaces an upstream.
+    PutUpstream(Arc<Upstream>),
+    /// Removes an upstream.
+    DeleteUpstream(UpstreamId),
+    /// Makes an agent, or replaces what callers decide of it.
+    PutAgent(Arc<AgentSpec>),
+    /// Removes an agent with its secrets.
+    DeleteAgent(AgentId),
+}
+
+/// What lets an agent in: a registration token or a credential, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSecret {
+    /// What is left of the text.
+    pub hash: TokenHash,
+    /// Which agent it lets in.
+    pub agent_id: AgentId,
+    /// Until when; `None` for ever.
+    pub expires_at: Option<DateTime<Utc>>,
+}

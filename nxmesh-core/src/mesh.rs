@@ -1,0 +1,125 @@
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    Clock, Error, ErrorKind, Result, SystemClock, Tasks,
+    gateway::Gateway,
+    store::Stores,
+    tenancy::{MasterKey, Tenancy},
+};
+
+/// The control plane: one handle to all areas, cheap to clone.
+///
+/// ```
+/// use nxmesh_core::{Mesh, store::memory::MemoryStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> nxmesh_core::Result<()> {
+/// let mesh = Mesh::builder().store(MemoryStore::new()).build().await?;
+/// let user = mesh.tenancy().users().create("me@example.com", "correct horse".to_owned().into()).await?;
+/// # mesh.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Mesh {
+    tenancy: Tenancy,
+    gateway: Gateway,
+    tasks: Tasks,
+}
+
+impl Mesh {
+    /// Starts putting one together.
+    #[must_use]
+    pub fn builder() -> MeshBuilder {
+        MeshBuilder::default()
+    }
+
+    /// Organizations, workspaces, users, logging in.
+    #[must_use]
+    pub const fn tenancy(&self) -> &Tenancy {
+        &self.tenancy
+    }
+
+    /// Agents and what they serve.
+    #[must_use]
+    pub const fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorKind::Unavailable) when it does not.
+    pub async fn ready(&self) -> Result<()> {
+        self.tenancy.context().store.has_users().await.map(|_| ())
+    }
+
+    /// Ends all sessions with agents, and waits until that is written down.
+    pub async fn shutdown(&self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Puts a [`Mesh`] together.
+#[derive(Debug)]
+#[must_use]
+pub struct MeshBuilder {
+    stores: Option<Stores>,
+    clock: Arc<dyn Clock>,
+    master_key: Option<MasterKey>,
+    heartbeat_interval: Duration,
+}
+
+impl Default for MeshBuilder {
+    fn default() -> Self {
+        Self {
+            stores: None,
+            clock: Arc::new(SystemClock),
+            master_key: None,
+            heartbeat_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+impl MeshBuilder {
+    /// Where everything is kept. Required.
+    pub fn store(mut self, stores: impl Into<Stores>) -> Self {
+        self.stores = Some(stores.into());
+        self
+    }
+
+    /// Who tells the time; the machine, if not set.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Under which key secrets are stored. If not set, a random one is used, and
+    /// what was stored under it is lost with the process: fit for tests only.
+    pub fn master_key(mut self, key: MasterKey) -> Self {
+        self.master_key = Some(key);
+        self
+    }
+
+    /// How often agents report; 10 s, if not set. An agent that misses three is offline.
+    pub const fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.heartbeat_interval = interval;
+        self
+    }
+
+    /// Opens the areas.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when no store was named; those of the store;
+    /// [`Corrupt`](ErrorKind::Corrupt) when the master key is not the one of the store.
+    pub async fn build(self) -> Result<Mesh> {
+        let missing = || Error::new(ErrorKind::Invalid, "no store: name one by MeshBuilder::store");
+        let Stores { tenancy, gateway } = self.stores.ok_or_else(missing)?;
+        let master = self.master_key.unwrap_or_else(MasterKey::generate);
+        let tasks = Tasks::default();
+        let tenancy = Tenancy::open(tenancy, Arc::clone(&self.clock), &master).await?;
+        let gateway =
+            Gateway::open(gateway, tenancy.clone(), self.clock, tasks.clone(), self.heartbeat_interval);
+        Ok(Mesh { tenancy, gateway, tasks })
+    }
+}

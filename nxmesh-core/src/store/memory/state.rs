@@ -1,0 +1,83 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    Error, ErrorKind, Result, Revision, RevisionNumber, TokenHash,
+    gateway::{
+        AgentId, AgentRecord, AgentSecret, GatewayWrite, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId,
+    },
+    tenancy::{
+        Organization, OrganizationId, RefreshToken, SealedSigningKey, User, UserId, Workspace,
+        WorkspaceId,
+    },
+};
+
+/// All rows, by their keys.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) users: BTreeMap<UserId, User>,
+    pub(super) organizations: BTreeMap<OrganizationId, Organization>,
+    pub(super) members: BTreeSet<(UserId, OrganizationId)>,
+    pub(super) workspaces: BTreeMap<WorkspaceId, Head>,
+    pub(super) refresh_tokens: BTreeMap<TokenHash, RefreshToken>,
+    pub(super) signing_key: Option<SealedSigningKey>,
+    pub(super) virtual_hosts: BTreeMap<VirtualHostId, Arc<VirtualHost>>,
+    pub(super) upstreams: BTreeMap<UpstreamId, Arc<Upstream>>,
+    pub(super) agents: BTreeMap<AgentId, AgentRecord>,
+    pub(super) agent_secrets: BTreeMap<TokenHash, AgentSecret>,
+}
+
+/// A workspace and its history.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) workspace: Workspace,
+    pub(super) history: Vec<(Revision, Vec<GatewayWrite>)>,
+}
+
+impl Head {
+    pub(super) fn number(&self) -> RevisionNumber {
+        self.history.last().map(|(revision, _)| revision.number).unwrap_or_default()
+    }
+}
+
+impl State {
+    /// The workspace, if its head is `base`.
+    pub(super) fn at(&mut self, id: WorkspaceId, base: RevisionNumber) -> Result<&mut Head> {
+        let missing = || Error::not_found("workspace", id);
+        let head = self.workspaces.get_mut(&id).ok_or_else(missing)?;
+        if head.number() != base {
+            return Err(Error::new(ErrorKind::Stale, "the workspace has moved on"));
+        }
+        Ok(head)
+    }
+
+    pub(super) fn write(&mut self, write: GatewayWrite) {
+        match write {
+            // The workspace row itself is written by the tenancy area.
+            GatewayWrite::PutSettings(_) => {}
+            GatewayWrite::PutVirtualHost(host) => {
+                self.virtual_hosts.insert(host.id, host);
+            }
+            GatewayWrite::DeleteVirtualHost(id) => {
+                self.virtual_hosts.remove(&id);
+            }
+            GatewayWrite::PutUpstream(upstream) => {
+                self.upstreams.insert(upstream.id, upstream);
+            }
+            GatewayWrite::DeleteUpstream(id) => {
+                self.upstreams.remove(&id);
+            }
+            GatewayWrite::PutAgent(spec) => {
+                let status = self.agents.remove(&spec.id).map(|agent| agent.status).unwrap_or_default();
+                self.agents.insert(spec.id, AgentRecord { spec: spec.as_ref().clone(), status });
+            }
+            GatewayWrite::DeleteAgent(id) => {
+                self.agents.remove(&id);
+                self.agent_secrets.retain(|_, secret| secret.agent_id != id);
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{
+    MemoryStore,
+    state::{Head, State},
+};
+use crate::{
+    Error, ErrorKind, Page, PageRequest, Result, RevisionNumber, TokenHash,
+    gateway::{GatewayWrite, Moved},
+    tenancy::{
+        Email, Organization, OrganizationId, RefreshToken, SealedSigningKey, Slug, TenancyChange,
+        TenancyStore, User, UserId, Workspace, WorkspaceId,
+    },
+};
+
+#[async_trait]
+impl TenancyStore for MemoryStore {
+    async fn user(&self, id: UserId) -> Result<Option<User>> {
+        Ok(self.lock().users.get(&id).cloned())
+    }
+
+    async fn user_by_email(&self, email: &Email) -> Result<Option<User>> {
+        Ok(self.lock().users.values().find(|user| user.email.key() == email.key()).cloned())
+    }
+
+    async fn has_users(&self) -> Result<bool> {
+        Ok(!self.lock().users.is_empty())
+    }
+
+    async fn organization(&self, id: OrganizationId, member: UserId) -> Result<Option<Organization>> {
+        let state = self.lock();
+        let found = state.organizations.get(&id).filter(|_| state.members.contains(&(member, id)));
+        Ok(found.cloned())
+    }
+
+    async fn organizations(&self, member: UserId, page: PageRequest) -> Result<Page<Organization>> {
+        let state = self.lock();
+        let member_of = |it: &&Organization| state.members.contains(&(member, it.id));
+        let mut all: Vec<_> = state.organizations.values().filter(member_of).collect();
+        all.sort_by_key(|it| (it.created_at, it.id));
+        Ok(page.of(all).map(Organization::clone))
+    }
+
+    async fn workspace(&self, id: WorkspaceId, member: UserId) -> Result<Option<Workspace>> {
+        let state = self.lock();
+        let found = state.workspaces.get(&id).map(|head| &head.workspace);
+        Ok(found.filter(|it| state.members.contains(&(member, it.organization_id))).cloned())
+    }
+
+    async fn workspace_head(&self, id: WorkspaceId) -> Result<Option<RevisionNumber>> {
+        Ok(self.lock().workspaces.get(&id).map(Head::number))
+    }
+
+    async fn workspaces(&self, of: OrganizationId, page: PageRequest) -> Result<Page<Workspace>> {
+        let state = self.lock();
+        let all = state.workspaces.values().map(|head| &head.workspace);
+        let mut all: Vec<_> = all.filter(|it| it.organization_id == of).collect();
+        all.sort_by_key(|it| (it.created_at, it.id));
+        Ok(page.of(all).map(Workspace::clone))
+    }
+
+    async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>> {
+        Ok(self.lock().refresh_tokens.get(hash).cloned())
+    }
+
+    async fn signing_key(&self) -> Result<Option<SealedSigningKey>> {
+        Ok(self.lock().signing_key.clone())
+    }
+
+    async fn commit(&self, change: TenancyChange) -> Result<()> {
+        let moved = commit(&mut self.lock(), change)?;
+        if let Some(moved) = moved {
+            self.announce(moved);
+        }
+        Ok(())
+    }
+}
+
+/// Checks first and writes last: whatever is refused leaves no trace.
+fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
+    match change {
+        TenancyChange::CreateFirstUser(_) if !state.users.is_empty() => {
+            return Err(conflict("there are users already"));
+        }
+        TenancyChange::CreateFirstUser(user) | TenancyChange::CreateUser(user) => {
+            if state.users.values().any(|it| it.email.key() == user.email.key()) {
+                return Err(conflict("the e-mail address is taken"));
+            }
+            state.users.insert(user.id, user);
+        }
+        TenancyChange::CreateOrganization { organization, owner } => {
+            check_organization_slug(state, organization.id, &organization.slug)?;
+            if !state.users.contains_key(&owner) {
+                return Err(Error::not_found("user", owner));
+            }
+            state.members.insert((owner, organization.id));
+            state.organizations.insert(organization.id, organization);
+        }
+        TenancyChange::UpdateOrganization { organization, base } => {
+            check_version(state, organization.id, base)?;
+            check_organization_slug(state, organization.id, &organization.slug)?;
+            state.organizations.insert(organization.id, organization);
+        }
+        TenancyChange::DeleteOrganization { id, base } => {
+            check_version(state, id, base)?;
+            if state.workspaces.values().any(|it| it.workspace.organization_id == id) {
+                return Err(conflict("the organization has workspaces"));
+            }
+            state.organizations.remove(&id);
+            state.members.retain(|(_, organization)| *organization != id);
+        }
+        TenancyChange::CreateWorkspace(workspace) => {
+            if !state.organizations.contains_key(&workspace.organization_id) {
+                return Err(Error::not_found("organization", workspace.organization_id));
+            }
+            check_workspace_slug(state, &workspace)?;
+            state.workspaces.insert(workspace.id, Head { workspace, history: Vec::new() });
+        }
+        TenancyChange::UpdateWorkspace { workspace, base, revision } => {
+            check_workspace_slug(state, &workspace)?;
+            let head = state.at(workspace.id, base)?;
+            let number = revision.number;
+            let write = GatewayWrite::PutSettings(Arc::new(workspace.settings.clone()));
+            head.history.push((revision, vec![write]));
+            let workspace_id = workspace.id;
+            head.workspace = workspace;
+            return Ok(Some(Moved { workspace_id, revision: Some(number) }));
+        }
+        TenancyChange::DeleteWorkspace { id, base } => {
+            delete_workspace(state, id, base)?;
+            return Ok(Some(Moved { workspace_id: id, revision: None }));
+        }
+        TenancyChange::AddRefreshToken { token, now } => {
+            state.refresh_tokens.retain(|_, it| it.expires_at > now);
+            state.refresh_tokens.insert(token.hash, token);
+        }
+        TenancyChange::RotateRefreshToken { used, next } => {
+            let token = state.refresh_tokens.get_mut(&used).filter(|token| !token.used);
+            let token = token.ok_or_else(|| conflict("the refresh token was used already"))?;
+            token.used = true;
+            state.refresh_tokens.insert(next.hash, next);
+        }
+        TenancyChange::RevokeFamily(family) => {
+            state.refresh_tokens.retain(|_, it| it.family != family);
+        }
+        TenancyChange::CreateSigningKey { key, now: _ } => {
+            if state.signing_key.is_some() {
+                return Err(conflict("there is a signing key already"));
+            }
+            state.signing_key = Some(key);
+        }
+    }
+    Ok(None)
+}
+
+fn check_version(state: &State, id: OrganizationId, base: u64) -> Result<()> {
+    let missing = || Error::not_found("organization", id);
+    if state.organizations.get(&id).ok_or_else(missing)?.version != base {
+        return Err(Error::new(ErrorKind::Stale, "the organization has moved on"));
+    }
+    Ok(())
+}
+
+fn check_organization_slug(state: &State, id: OrganizationId, slug: &Slug) -> Result<()> {
+    if state.organizations.values().any(|it| it.slug == *slug && it.id != id) {
+        return Err(slug_taken("an organization", slug));
+    }
+    Ok(())
+}
+
+fn check_workspace_slug(state: &State, workspace: &Workspace) -> Result<()> {
+    let taken = |it: &Workspace| {
+        it.organization_id == workspace.organization_id && it.slug == workspace.slug && it.id != workspace.id
+    };
+    if state.workspaces.values().any(|head| taken(&head.workspace)) {
+        return Err(slug_taken("a workspace of the organization", &workspace.slug));
+    }
+    Ok(())
+}
+
+fn delete_workspace(state: &mut State, id: WorkspaceId, base: RevisionNumber) -> Result<()> {
+    let head = state.workspaces.get(&id).ok_or_else(|| Error::not_found("workspace", id))?;
+    if head.workspace.revision != base {
+        return Err(Error::new(ErrorKind::Stale, "the workspace has moved on"));
+    }
+    if state.agents.values().any(|it| it.spec.workspace_id == id) {
+        return Err(conflict("the workspace has agents"));
+    }
+    state.virtual_hosts.retain(|_, it| it.workspace_id != id);
+    state.upstreams.retain(|_, it| it.workspace_id != id);
+    state.workspaces.remove(&id);
+    Ok(())
+}
+
+fn conflict(message: &str) -> Error {
+    Error::new(ErrorKind::Conflict, message)
+}
+
+fn slug_taken(by: &str, slug: &Slug) -> Error {
+    crate::store::slug_taken(by, slug.as_str())
+}

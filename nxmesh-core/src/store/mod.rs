@@ -1,0 +1,14 @@
+//! The backends of the storage contracts, a folder each.
+//!
+//! A contract lives with its area: [`TenancyStore`], [`GatewayStore`].
+
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+mod slug;
+mod stores;
+
+use self::slug::slug_taken;
+
+pub use self::stores::Stores;

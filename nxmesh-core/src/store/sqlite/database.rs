@@ -1,0 +1,131 @@
+use std::{
+    fmt,
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{Semaphore, broadcast};
+
+use super::{
+    error::interrupted,
+    migrate::migrate,
+    writer::{Written, Writer},
+};
+use crate::{Error, ErrorKind, Result, gateway::Moved, store::memory::MOVES};
+
+/// How many reads run at a time; more wait for their turn.
+const READERS: usize = 4;
+/// How long to wait for a lock that somebody else's tool holds.
+const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// One writer, some readers.
+pub(super) struct Database {
+    path: PathBuf,
+    writer: Writer,
+    readers: Arc<Readers>,
+    moved: broadcast::Sender<Moved>,
+    _lock: File,
+}
+
+struct Readers {
+    turns: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Database {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let lock = lock(path)?;
+        let mut connection = Connection::open(path).map_err(|error| cannot_open(path, error))?;
+        configure(&connection)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        migrate(&mut connection)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reader = || -> Result<Connection> {
+            let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path, error))?;
+            configure(&connection)?;
+            Ok(connection)
+        };
+        let idle = (0..READERS).map(|_| reader()).collect::<Result<_>>()?;
+        let readers = Readers { turns: Semaphore::new(READERS), idle: Mutex::new(idle) };
+        let moved = broadcast::Sender::new(MOVES);
+        let writer = Writer::start(connection, moved.clone())?;
+        Ok(Self { path: path.to_owned(), writer, readers: Arc::new(readers), moved, _lock: lock })
+    }
+
+    /// Reads; all that `work` sees is of one moment.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let readers = Arc::clone(&self.readers);
+        let closed = |error| Error::new(ErrorKind::Internal, "the database is closed").with_source(error);
+        let _turn = self.readers.turns.acquire().await.map_err(closed)?;
+        let read = move || {
+            let missing = || Error::new(ErrorKind::Internal, "no reader is idle");
+            let mut connection = readers.take().ok_or_else(missing)?;
+            let answer = connection.transaction().map_err(Error::from).and_then(|moment| work(&moment));
+            readers.put_back(connection);
+            answer
+        };
+        tokio::task::spawn_blocking(read).await.map_err(interrupted)?
+    }
+
+    /// Writes; when this answers, what `work` did is on disk, or did not happen.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<Written<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.write(work).await
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Moved> {
+        self.moved.subscribe()
+    }
+}
+
+impl Readers {
+    fn take(&self) -> Option<Connection> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn put_back(&self, connection: Connection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn configure(connection: &Connection) -> Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "foreign_keys", "on")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// News of changes do not leave the process, so a second one must not write here.
+fn lock(path: &Path) -> Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options().write(true).create(true).truncate(false).open(&name);
+    let file = file.map_err(|error| cannot_open(path, error))?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            let message = format!("another process has the database {} open", path.display());
+            Error::new(ErrorKind::Unavailable, message)
+        }
+        TryLockError::Error(error) => cannot_open(path, error),
+    })?;
+    Ok(file)
+}
+
+fn cannot_open(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let message = format!("cannot open the database {}", path.display());
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
+}

@@ -1,0 +1,222 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row};
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use super::{
+    SqliteStore, history,
+    rows::{all, body, find, from_body, key, micros, number, page, time, to_body},
+    writer::Written,
+};
+use crate::{
+    Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    gateway::{
+        AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec, AgentStatus, GatewayChange,
+        GatewayStore, GatewayWrite, Moved, Snapshot, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId, Writes,
+    },
+    tenancy::{Workspace, WorkspaceId},
+};
+
+#[async_trait]
+impl GatewayStore for SqliteStore {
+    async fn snapshot(&self, of: WorkspaceId) -> Result<Option<Snapshot>> {
+        self.database.read(move |db| snapshot(db, of)).await
+    }
+
+    async fn writes_since(&self, of: WorkspaceId, after: RevisionNumber) -> Result<Option<Writes>> {
+        let read = move |db: &Connection| {
+            let Some(revision) = history::head(db, of)? else { return Ok(None) };
+            Ok(Some(Writes { revision, writes: history::since(db, of, after)? }))
+        };
+        self.database.read(read).await
+    }
+
+    async fn virtual_host(&self, id: VirtualHostId) -> Result<Option<VirtualHost>> {
+        let sql = "SELECT body FROM virtual_hosts WHERE id = ?1";
+        self.database.read(move |db| find(db, sql, [key(&id)])).await
+    }
+
+    async fn virtual_hosts(&self, of: WorkspaceId, request: PageRequest) -> Result<Page<VirtualHost>> {
+        let sql = "body FROM virtual_hosts WHERE workspace_id = ?1";
+        self.database.read(move |db| page(db, sql, &key(&of), request, |row| from_body(&body(row, 0)?))).await
+    }
+
+    async fn upstream(&self, id: UpstreamId) -> Result<Option<Upstream>> {
+        let sql = "SELECT body FROM upstreams WHERE id = ?1";
+        self.database.read(move |db| find(db, sql, [key(&id)])).await
+    }
+
+    async fn upstreams(&self, of: WorkspaceId, request: PageRequest) -> Result<Page<Upstream>> {
+        let sql = "body FROM upstreams WHERE workspace_id = ?1";
+        self.database.read(move |db| page(db, sql, &key(&of), request, |row| from_body(&body(row, 0)?))).await
+    }
+
+    async fn agent(&self, id: AgentId) -> Result<Option<AgentRecord>> {
+        let read = move |db: &Connection| {
+            let mut statement = db.prepare_cached("SELECT body, status FROM agents WHERE id = ?1")?;
+            let mut rows = statement.query([key(&id)])?;
+            rows.next()?.map(agent).transpose()
+        };
+        self.database.read(read).await
+    }
+
+    async fn agents(&self, of: WorkspaceId, filter: &AgentFilter, request: PageRequest) -> Result<Page<AgentRecord>> {
+        let filter = filter.clone();
+        let read = move |db: &Connection| {
+            // Labels and state are in the bodies, so the filter runs over all agents
+            // of the workspace: some thousand rows at most.
+            let sql = "SELECT body, status FROM agents WHERE workspace_id = ?1 ORDER BY created_at, id";
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query([key(&of)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let agent = agent(row)?;
+                if filter.matches(&agent) {
+                    found.push(agent);
+                }
+            }
+            Ok(request.of(found))
+        };
+        self.database.read(read).await
+    }
+
+    async fn agent_secret(&self, hash: &TokenHash) -> Result<Option<AgentSecret>> {
+        let hash = *hash;
+        self.database.read(move |db| agent_secret(db, hash)).await
+    }
+
+    async fn revision(&self, of: WorkspaceId, at: RevisionNumber) -> Result<Option<Revision>> {
+        let sql = "SELECT body FROM revisions WHERE workspace_id = ?1 AND number = ?2";
+        self.database.read(move |db| find(db, sql, (key(&of), number(at.0)?))).await
+    }
+
+    async fn commit(&self, change: GatewayChange) -> Result<()> {
+        self.database.write(move |db| commit(db, &change)).await
+    }
+
+    async fn add_agent_secret(&self, secret: AgentSecret) -> Result<bool> {
+        self.database.write(move |db| insert_secret(db, &secret).map(Written::quietly)).await
+    }
+
+    async fn keep_only_agent_secret(&self, agent: AgentId, hash: &TokenHash) -> Result<bool> {
+        let hash = *hash;
+        let write = move |db: &Connection| {
+            let known = agent_secret(db, hash)?.is_some_and(|it| it.agent_id == agent);
+            if known {
+                db.prepare_cached("DELETE FROM agent_secrets WHERE agent_id = ?1 AND hash <> ?2")?
+                    .execute((key(&agent), hash.as_bytes()))?;
+            }
+            Ok(Written::quietly(known))
+        };
+        self.database.write(write).await
+    }
+
+    async fn record_agent_status(&self, id: AgentId, status: &AgentStatus) -> Result<bool> {
+        let status = to_body(status)?;
+        let write = move |db: &Connection| {
+            let sql = "UPDATE agents SET status = ?2 WHERE id = ?1";
+            let changed = db.prepare_cached(sql)?.execute((key(&id), &status))?;
+            Ok(Written::quietly(changed == 1))
+        };
+        self.database.write(write).await
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Moved> {
+        self.database.subscribe()
+    }
+}
+
+fn snapshot(db: &Connection, of: WorkspaceId) -> Result<Option<Snapshot>> {
+    let Some(revision) = history::head(db, of)? else { return Ok(None) };
+    let workspace: Option<Workspace> = find(db, "SELECT body FROM workspaces WHERE id = ?1", [key(&of)])?;
+    let settings = workspace.map(|it| GatewayWrite::PutSettings(Arc::new(it.settings)));
+    let upstreams: Vec<Arc<Upstream>> = all(db, "SELECT body FROM upstreams WHERE workspace_id = ?1", [key(&of)])?;
+    let hosts: Vec<Arc<VirtualHost>> = all(db, "SELECT body FROM virtual_hosts WHERE workspace_id = ?1", [key(&of)])?;
+    let agents: Vec<Arc<AgentSpec>> = all(db, "SELECT body FROM agents WHERE workspace_id = ?1", [key(&of)])?;
+    let writes = settings
+        .into_iter()
+        .chain(upstreams.into_iter().map(GatewayWrite::PutUpstream))
+        .chain(hosts.into_iter().map(GatewayWrite::PutVirtualHost))
+        .chain(agents.into_iter().map(GatewayWrite::PutAgent));
+    let mut snapshot = Snapshot::empty(of);
+    snapshot.apply(revision, writes);
+    Ok(Some(snapshot))
+}
+
+fn commit(db: &Connection, change: &GatewayChange) -> Result<Written<()>> {
+    let GatewayChange { base, revision, writes, secret } = change;
+    history::advance(db, *base, revision, writes)?;
+    for write in writes {
+        apply(db, write)?;
+    }
+    if let Some(secret) = secret {
+        insert_secret(db, secret)?;
+    }
+    let moved = Moved { workspace_id: revision.workspace_id, revision: Some(revision.number) };
+    Ok(Written { answer: (), moved: Some(moved) })
+}
+
+fn apply(db: &Connection, write: &GatewayWrite) -> Result<()> {
+    match write {
+        // The workspace row itself is written by the tenancy area.
+        GatewayWrite::PutSettings(_) => Ok(()),
+        GatewayWrite::PutVirtualHost(host) => {
+            put(db, "virtual_hosts", &host.id, host.workspace_id, micros(host.created_at), &to_body(host)?)
+        }
+        GatewayWrite::DeleteVirtualHost(id) => delete(db, "virtual_hosts", id),
+        GatewayWrite::PutUpstream(upstream) => {
+            put(db, "upstreams", &upstream.id, upstream.workspace_id, micros(upstream.created_at), &to_body(upstream)?)
+        }
+        GatewayWrite::DeleteUpstream(id) => delete(db, "upstreams", id),
+        GatewayWrite::PutAgent(agent) => put_agent(db, agent),
+        GatewayWrite::DeleteAgent(id) => delete(db, "agents", id),
+    }
+}
+
+fn put<T>(db: &Connection, table: &str, id: &Id<T>, of: WorkspaceId, created_at: i64, body: &str) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO {table} (id, workspace_id, created_at, body) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (id) DO UPDATE SET body = excluded.body"
+    );
+    db.prepare_cached(&sql)?.execute((key(id), key(&of), created_at, body))?;
+    Ok(())
+}
+
+fn put_agent(db: &Connection, agent: &AgentSpec) -> Result<()> {
+    let sql = "INSERT INTO agents (id, workspace_id, created_at, body, status) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+    let unknown = to_body(&AgentStatus::default())?;
+    let workspace = key(&agent.workspace_id);
+    db.prepare_cached(sql)?
+        .execute((key(&agent.id), workspace, micros(agent.created_at), to_body(agent)?, unknown))?;
+    Ok(())
+}
+
+fn delete<T>(db: &Connection, table: &str, id: &Id<T>) -> Result<()> {
+    db.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([key(id)])?;
+    Ok(())
+}
+
+fn agent(row: &Row<'_>) -> Result<AgentRecord> {
+    Ok(AgentRecord { spec: from_body(&body(row, 0)?)?, status: from_body(&body(row, 1)?)? })
+}
+
+fn agent_secret(db: &Connection, hash: TokenHash) -> Result<Option<AgentSecret>> {
+    let mut statement = db.prepare_cached("SELECT agent_id, expires_at FROM agent_secrets WHERE hash = ?1")?;
+    let mut rows = statement.query([hash.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let expires_at: Option<i64> = row.get(1)?;
+    let agent_id = Id::from_uuid(Uuid::from_bytes(row.get(0)?));
+    Ok(Some(AgentSecret { hash, agent_id, expires_at: expires_at.map(time).transpose()? }))
+}
+
+/// Whether the agent is there to have a secret.
+fn insert_secret(db: &Connection, secret: &AgentSecret) -> Result<bool> {
+    let AgentSecret { hash, agent_id, expires_at } = secret;
+    let sql = "INSERT INTO agent_secrets (hash, agent_id, expires_at) SELECT ?1, id, ?3 FROM agents WHERE id = ?2";
+    let inserted = db.prepare_cached(sql)?.execute((hash.as_bytes(), key(agent_id), expires_at.map(micros)))?;
+    Ok(inserted == 1)
+}

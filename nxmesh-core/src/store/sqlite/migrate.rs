@@ -1,0 +1,26 @@
+use rusqlite::Connection;
+
+use crate::{Error, ErrorKind, Result};
+
+/// Each takes the schema one version further; a published one never changes.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+
+/// Brings the schema up to date, each step whole or not at all.
+pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
+    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = (1_u32..).zip(MIGRATIONS);
+    if version as usize > MIGRATIONS.len() {
+        let message = format!(
+            "the database has schema version {version}, but this program knows only up to {}: use a newer program",
+            MIGRATIONS.len()
+        );
+        return Err(Error::new(ErrorKind::Corrupt, message));
+    }
+    for (number, migration) in known.filter(|(number, _)| *number > version) {
+        let step = connection.transaction()?;
+        step.execute_batch(migration)?;
+        step.pragma_update(None, "user_version", number)?;
+        step.commit()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Everything in one SQLite file.
+//!
+//! Write-ahead log, `synchronous=FULL`: what was answered survives a crash of the
+//! process and of the machine. One thread writes; it takes whatever waits and
+//! commits it in one transaction, so that many callers share one `fsync`. Reads
+//! go to a pool of connections. No call blocks an async worker.
+
+mod database;
+mod error;
+mod gateway;
+mod history;
+mod migrate;
+mod rows;
+mod tenancy;
+mod writer;
+
+use std::path::Path;
+
+use self::database::Database;
+use crate::Result;
+
+/// Keeps everything in one file. One process at a time: a second one is refused.
+#[derive(Debug)]
+pub struct SqliteStore {
+    database: Database,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if it is not there, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when it cannot be opened or another
+    /// process has it open; [`Corrupt`](crate::ErrorKind::Corrupt) when it is no such file, or
+    /// was written by a newer version of this program.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let opened = tokio::task::spawn_blocking(move || Database::open(&path)).await;
+        let database = opened.map_err(error::interrupted)??;
+        Ok(Self { database })
+    }
+}

@@ -1,0 +1,262 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row};
+use uuid::Uuid;
+
+use super::{
+    SqliteStore,
+    error::{corrupt, is_taken},
+    history,
+    rows::{body, find, from_body, key, micros, number, page, time, to_body},
+    writer::Written,
+};
+use crate::{
+    Error, ErrorKind, Id, Page, PageRequest, Result, RevisionNumber, TokenHash,
+    gateway::{GatewayWrite, Moved},
+    store::slug_taken,
+    tenancy::{
+        Email, Organization, OrganizationId, PasswordHash, RefreshToken, Sealed, SealedSigningKey,
+        TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
+    },
+};
+
+const USER: &str = "SELECT id, email, password, created_at FROM users";
+
+#[async_trait]
+impl TenancyStore for SqliteStore {
+    async fn user(&self, id: UserId) -> Result<Option<User>> {
+        self.database.read(move |db| user(db, &format!("{USER} WHERE id = ?1"), key(&id))).await
+    }
+
+    async fn user_by_email(&self, email: &Email) -> Result<Option<User>> {
+        let email = email.key();
+        self.database.read(move |db| user(db, &format!("{USER} WHERE email_key = ?1"), &email)).await
+    }
+
+    async fn has_users(&self) -> Result<bool> {
+        self.database.read(has_users).await
+    }
+
+    async fn organization(&self, id: OrganizationId, member: UserId) -> Result<Option<Organization>> {
+        let sql = "SELECT body, version FROM organizations JOIN members ON organization_id = id
+                   WHERE id = ?1 AND user_id = ?2";
+        let read = move |db: &Connection| {
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query((key(&id), key(&member)))?;
+            rows.next()?.map(organization).transpose()
+        };
+        self.database.read(read).await
+    }
+
+    async fn organizations(&self, member: UserId, request: PageRequest) -> Result<Page<Organization>> {
+        let sql = "body, version FROM organizations JOIN members ON organization_id = id WHERE user_id = ?1";
+        self.database.read(move |db| page(db, sql, &key(&member), request, organization)).await
+    }
+
+    async fn workspace(&self, id: WorkspaceId, member: UserId) -> Result<Option<Workspace>> {
+        let sql = "SELECT body FROM workspaces JOIN members USING (organization_id) WHERE id = ?1 AND user_id = ?2";
+        self.database.read(move |db| find(db, sql, (key(&id), key(&member)))).await
+    }
+
+    async fn workspace_head(&self, id: WorkspaceId) -> Result<Option<RevisionNumber>> {
+        self.database.read(move |db| history::head(db, id)).await
+    }
+
+    async fn workspaces(&self, of: OrganizationId, request: PageRequest) -> Result<Page<Workspace>> {
+        let sql = "body FROM workspaces WHERE organization_id = ?1";
+        self.database.read(move |db| page(db, sql, &key(&of), request, |row| from_body(&body(row, 0)?))).await
+    }
+
+    async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>> {
+        let hash = *hash;
+        self.database.read(move |db| refresh_token(db, hash)).await
+    }
+
+    async fn signing_key(&self) -> Result<Option<SealedSigningKey>> {
+        let read = |row: &Row<'_>| Ok(SealedSigningKey { kid: row.get(0)?, sealed: Sealed::from_bytes(row.get(1)?) });
+        let sql = "SELECT kid, sealed FROM signing_keys";
+        self.database.read(move |db| Ok(db.query_row(sql, [], read).optional()?)).await
+    }
+
+    async fn commit(&self, change: TenancyChange) -> Result<()> {
+        self.database.write(move |db| commit(db, change)).await
+    }
+}
+
+fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
+    let mut moved = None;
+    match change {
+        TenancyChange::CreateFirstUser(user) => {
+            if has_users(db)? {
+                return Err(conflict("there are users already"));
+            }
+            insert_user(db, &user)?;
+        }
+        TenancyChange::CreateUser(user) => insert_user(db, &user)?,
+        TenancyChange::CreateOrganization { organization, owner } => {
+            insert_organization(db, &organization)?;
+            db.prepare_cached("INSERT INTO members (user_id, organization_id) VALUES (?1, ?2)")?
+                .execute((key(&owner), key(&organization.id)))
+                .map_err(|error| if is_taken(&error) { Error::not_found("user", owner) } else { error.into() })?;
+        }
+        TenancyChange::UpdateOrganization { organization, base } => update_organization(db, &organization, base)?,
+        TenancyChange::DeleteOrganization { id, base } => delete_organization(db, id, base)?,
+        TenancyChange::CreateWorkspace(workspace) => insert_workspace(db, &workspace)?,
+        TenancyChange::UpdateWorkspace { workspace, base, revision } => {
+            let settings = GatewayWrite::PutSettings(Arc::new(workspace.settings.clone()));
+            history::advance(db, base, &revision, &[settings])?;
+            update_workspace(db, &workspace)?;
+            moved = Some(Moved { workspace_id: workspace.id, revision: Some(revision.number) });
+        }
+        TenancyChange::DeleteWorkspace { id, base } => {
+            delete_workspace(db, id, base)?;
+            moved = Some(Moved { workspace_id: id, revision: None });
+        }
+        TenancyChange::AddRefreshToken { token, now } => {
+            db.prepare_cached("DELETE FROM refresh_tokens WHERE expires_at <= ?1")?.execute([micros(now)])?;
+            insert_refresh_token(db, &token)?;
+        }
+        TenancyChange::RotateRefreshToken { used, next } => {
+            let sql = "UPDATE refresh_tokens SET used = 1 WHERE hash = ?1 AND used = 0";
+            if db.prepare_cached(sql)?.execute([used.as_bytes()])? == 0 {
+                return Err(conflict("the refresh token was used already"));
+            }
+            insert_refresh_token(db, &next)?;
+        }
+        TenancyChange::RevokeFamily(family) => {
+            db.prepare_cached("DELETE FROM refresh_tokens WHERE family = ?1")?.execute([family.as_bytes()])?;
+        }
+        TenancyChange::CreateSigningKey { key, now } => {
+            let sql = "INSERT INTO signing_keys (slot, kid, sealed, created_at) VALUES (1, ?1, ?2, ?3)";
+            db.prepare_cached(sql)?
+                .execute((key.kid, key.sealed.as_bytes(), micros(now)))
+                .map_err(|error| refuse(error, || conflict("there is a signing key already")))?;
+        }
+    }
+    Ok(Written { answer: (), moved })
+}
+
+fn has_users(db: &Connection) -> Result<bool> {
+    Ok(db.prepare_cached("SELECT EXISTS (SELECT 1 FROM users)")?.query_row([], |row| row.get(0))?)
+}
+
+fn user(db: &Connection, sql: &str, id: impl rusqlite::ToSql) -> Result<Option<User>> {
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query([id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(User {
+        id: Id::from_uuid(Uuid::from_bytes(row.get(0)?)),
+        email: Email::parse(row.get::<_, String>(1)?).map_err(corrupt)?,
+        password: PasswordHash::from_stored(row.get::<_, String>(2)?),
+        created_at: time(row.get(3)?)?,
+    }))
+}
+
+fn insert_user(db: &Connection, user: &User) -> Result<()> {
+    let User { id, email, password, created_at } = user;
+    db.prepare_cached("INSERT INTO users (id, email, email_key, password, created_at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((key(id), email.as_str(), email.key(), password.as_str(), micros(*created_at)))
+        .map_err(|error| refuse(error, || conflict("the e-mail address is taken")))?;
+    Ok(())
+}
+
+fn organization(row: &Row<'_>) -> Result<Organization> {
+    let version: i64 = row.get(1)?;
+    let organization: Organization = from_body(&body(row, 0)?)?;
+    Ok(Organization { version: u64::try_from(version).map_err(corrupt)?, ..organization })
+}
+
+fn insert_organization(db: &Connection, organization: &Organization) -> Result<()> {
+    let Organization { id, name: _, slug, version, created_at, updated_at: _ } = organization;
+    db.prepare_cached("INSERT INTO organizations (id, slug, version, created_at, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((key(id), slug.as_str(), number(*version)?, micros(*created_at), to_body(organization)?))
+        .map_err(|error| refuse(error, || slug_taken("an organization", slug.as_str())))?;
+    Ok(())
+}
+
+fn update_organization(db: &Connection, organization: &Organization, base: u64) -> Result<()> {
+    let Organization { id, name: _, slug, version, created_at: _, updated_at: _ } = organization;
+    let sql = "UPDATE organizations SET slug = ?3, version = ?4, body = ?5 WHERE id = ?1 AND version = ?2";
+    let changed = db
+        .prepare_cached(sql)?
+        .execute((key(id), number(base)?, slug.as_str(), number(*version)?, to_body(organization)?))
+        .map_err(|error| refuse(error, || slug_taken("an organization", slug.as_str())))?;
+    if changed == 0 { Err(moved_on(db, "organization", "organizations", id)?) } else { Ok(()) }
+}
+
+fn delete_organization(db: &Connection, id: OrganizationId, base: u64) -> Result<()> {
+    let deleted = db
+        .prepare_cached("DELETE FROM organizations WHERE id = ?1 AND version = ?2")?
+        .execute((key(&id), number(base)?))
+        .map_err(|error| refuse(error, || conflict("the organization has workspaces")))?;
+    if deleted == 0 { Err(moved_on(db, "organization", "organizations", &id)?) } else { Ok(()) }
+}
+
+fn insert_workspace(db: &Connection, workspace: &Workspace) -> Result<()> {
+    let sql = "INSERT INTO workspaces (id, organization_id, slug, head, revision, created_at, body)
+               SELECT ?1, id, ?3, 0, 0, ?4, ?5 FROM organizations WHERE id = ?2";
+    let parent = &workspace.organization_id;
+    let slug = workspace.slug.as_str();
+    let inserted = db
+        .prepare_cached(sql)?
+        .execute((key(&workspace.id), key(parent), slug, micros(workspace.created_at), to_body(workspace)?))
+        .map_err(|error| refuse(error, || slug_taken("a workspace of the organization", slug)))?;
+    if inserted == 0 { Err(Error::not_found("organization", parent)) } else { Ok(()) }
+}
+
+fn update_workspace(db: &Connection, workspace: &Workspace) -> Result<()> {
+    let sql = "UPDATE workspaces SET slug = ?2, revision = ?3, body = ?4 WHERE id = ?1";
+    let slug = workspace.slug.as_str();
+    db.prepare_cached(sql)?
+        .execute((key(&workspace.id), slug, number(workspace.revision.0)?, to_body(workspace)?))
+        .map_err(|error| refuse(error, || slug_taken("a workspace of the organization", slug)))?;
+    Ok(())
+}
+
+fn delete_workspace(db: &Connection, id: WorkspaceId, base: RevisionNumber) -> Result<()> {
+    let deleted = db
+        .prepare_cached("DELETE FROM workspaces WHERE id = ?1 AND revision = ?2")?
+        .execute((key(&id), number(base.0)?))
+        .map_err(|error| refuse(error, || conflict("the workspace has agents")))?;
+    if deleted == 0 { Err(moved_on(db, "workspace", "workspaces", &id)?) } else { Ok(()) }
+}
+
+fn refresh_token(db: &Connection, hash: TokenHash) -> Result<Option<RefreshToken>> {
+    let mut statement =
+        db.prepare_cached("SELECT family, user_id, expires_at, used FROM refresh_tokens WHERE hash = ?1")?;
+    let mut rows = statement.query([hash.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(RefreshToken {
+        hash,
+        family: Uuid::from_bytes(row.get(0)?),
+        user_id: Id::from_uuid(Uuid::from_bytes(row.get(1)?)),
+        expires_at: time(row.get(2)?)?,
+        used: row.get(3)?,
+    }))
+}
+
+fn insert_refresh_token(db: &Connection, token: &RefreshToken) -> Result<()> {
+    let RefreshToken { hash, family, user_id, expires_at, used } = token;
+    db.prepare_cached("INSERT INTO refresh_tokens (hash, family, user_id, expires_at, used) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((hash.as_bytes(), family.as_bytes(), key(user_id), micros(*expires_at), used))?;
+    Ok(())
+}
+
+/// Why a row that should be at a version was not found.
+fn moved_on<T>(db: &Connection, noun: &str, table: &str, id: &Id<T>) -> Result<Error> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE id = ?1)");
+    let exists: bool = db.prepare_cached(&sql)?.query_row([key(id)], |row| row.get(0))?;
+    Ok(match exists {
+        true => Error::new(ErrorKind::Stale, format!("the {noun} has moved on")),
+        false => Error::not_found(noun, id),
+    })
+}
+
+fn refuse(error: rusqlite::Error, taken: impl FnOnce() -> Error) -> Error {
+    if is_taken(&error) { taken() } else { error.into() }
+}
+
+fn conflict(message: &str) -> Error {
+    Error::new(ErrorKind::Conflict, message)
+}

@@ -1,0 +1,115 @@
+//! Group commit: one thread that writes for all.
+
+use std::{sync::Mutex, sync::PoisonError, thread};
+
+use rusqlite::Connection;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::{Error, ErrorKind, Result, gateway::Moved};
+
+/// How many writes may wait; the next caller waits for room.
+const MAX_WAITING: usize = 1024;
+/// How many writes share one transaction at most.
+const MAX_GROUP: usize = 256;
+
+/// What a write leaves behind.
+pub(super) struct Written<T> {
+    pub(super) answer: T,
+    /// To be announced once it is on disk.
+    pub(super) moved: Option<Moved>,
+}
+
+impl<T> Written<T> {
+    /// Nothing that others need to hear of.
+    pub(super) const fn quietly(answer: T) -> Self {
+        Self { answer, moved: None }
+    }
+}
+
+/// Does its work, and answers how to tell the caller, once the group is committed or not.
+type Job = Box<dyn FnOnce(&Connection) -> Report + Send>;
+type Report = Box<dyn FnOnce(Result<(), String>) -> Option<Moved> + Send>;
+
+/// The handle of the writing thread, which ends with it.
+pub(super) struct Writer {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, moved: broadcast::Sender<Moved>) -> Result<Self> {
+        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let run = move || run(&connection, waiting, &moved);
+        let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(run);
+        let failed = |error| Error::new(ErrorKind::Unavailable, "cannot start the writing thread").with_source(error);
+        Ok(Self { jobs: Some(jobs), thread: Mutex::new(Some(thread.map_err(failed)?)) })
+    }
+
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<Written<T>> + Send + 'static,
+    ) -> Result<T> {
+        let gone = || Error::new(ErrorKind::Unavailable, "the database is closed");
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let done = alone(connection, work);
+            Box::new(move |committed| {
+                let (result, moved) = match (done, committed) {
+                    (Ok(written), Ok(())) => (Ok(written.answer), written.moved),
+                    (Err(error), _) => (Err(error), None),
+                    (Ok(_), Err(why)) => (Err(Error::new(ErrorKind::Unavailable, "cannot commit").with_source(why)), None),
+                };
+                // A caller that went away has its write done all the same.
+                let _ = answer.send(result);
+                moved
+            })
+        });
+        self.jobs.as_ref().ok_or_else(gone)?.send(job).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // It ends with the last job; should it have panicked, there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(connection: &Connection, mut waiting: mpsc::Receiver<Job>, moved: &broadcast::Sender<Moved>) {
+    while let Some(first) = waiting.blocking_recv() {
+        let mut reports = Vec::new();
+        let began = connection.execute_batch("BEGIN IMMEDIATE");
+        let mut next = Some(first);
+        while let Some(job) = next {
+            reports.push(job(connection));
+            let room = reports.len() < MAX_GROUP;
+            next = if room { waiting.try_recv().ok() } else { None };
+        }
+        let committed = began.and_then(|()| connection.execute_batch("COMMIT"));
+        if committed.is_err() {
+            // Not in a transaction is fine: then there is nothing to undo.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        let committed = committed.map_err(|error| error.to_string());
+        for report in reports {
+            if let Some(news) = report(committed.clone()) {
+                // Nobody may be listening.
+                let _ = moved.send(news);
+            }
+        }
+    }
+}
+
+/// Runs one job so that its failure undoes only itself.
+fn alone<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    connection.execute_batch("SAVEPOINT job")?;
+    let done = work(connection);
+    let end = if done.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+    connection.execute_batch(end)?;
+    done
+}

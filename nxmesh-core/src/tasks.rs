@@ -1,0 +1,33 @@
+//! The owner of everything that is spawned.
+
+use std::future::Future;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Spawns tasks, tells them when to stop, and waits for them.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs a task until it ends; it should end when [`stopping`](Self::stopping) says so.
+    #[expect(clippy::disallowed_methods, reason = "this is the owner that others are sent to")]
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
+    }
+
+    /// What is cancelled when it is time to stop.
+    #[must_use]
+    pub const fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Tells all tasks to stop, and waits until they have.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}

@@ -1,0 +1,129 @@
+//! Logging in, and proving it.
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    Actor, Error, ErrorKind, Result, Secret, TokenHash,
+    clock::new_id,
+    tenancy::{Context, Email, PasswordHash, RefreshToken, TenancyChange, UserId},
+    token::new_token,
+};
+
+/// How long an access token works.
+pub const ACCESS_TOKEN_SECONDS: i64 = 3600;
+/// How long a refresh token works, if it is not used before.
+pub const REFRESH_TOKEN_DAYS: i64 = 30;
+
+const ISSUER: &str = "nxmesh";
+
+/// What a login answers.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// An RS256 JWT, to be sent as `Authorization: Bearer`.
+    pub access_token: Secret<String>,
+    /// Buys the next pair, once.
+    pub refresh_token: Secret<String>,
+    /// How long the access token works, in seconds.
+    pub expires_in: i64,
+}
+
+/// Logging in, and proving it: `mesh.tenancy().auth()`.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    context: Context,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    sub: UserId,
+    iat: i64,
+    exp: i64,
+    jti: Uuid,
+}
+
+impl Auth {
+    pub(crate) const fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Exchanges e-mail and password for tokens.
+    ///
+    /// # Errors
+    /// [`Unauthenticated`](ErrorKind::Unauthenticated) for an unknown address and for a wrong
+    /// password alike, after the same work.
+    pub async fn login(&self, email: &str, password: Secret<String>) -> Result<Tokens> {
+        let refused = || Error::new(ErrorKind::Unauthenticated, "the e-mail address or the password is wrong");
+        let user = match Email::parse(email) {
+            Ok(email) => self.context.store.user_by_email(&email).await?,
+            Err(_) => None,
+        };
+        let right = match &user {
+            Some(user) => user.password.verify(password).await?,
+            None => PasswordHash::verify_nobody(password).await?,
+        };
+        let user = user.filter(|_| right).ok_or_else(refused)?;
+        let now = self.context.clock.now();
+        let family = *new_id::<RefreshToken>(self.context.clock.as_ref()).as_uuid();
+        let (text, token) = self.refresh_token(user.id, family);
+        self.context.store.commit(TenancyChange::AddRefreshToken { token, now }).await?;
+        self.tokens(user.id, text)
+    }
+
+    /// Exchanges a refresh token for the next pair. Whoever presents one that was used
+    /// already holds a copy: all tokens of that login are revoked.
+    ///
+    /// # Errors
+    /// [`Unauthenticated`](ErrorKind::Unauthenticated) when the token is unknown, expired or used.
+    pub async fn refresh(&self, token: &str) -> Result<Tokens> {
+        let refused = || Error::new(ErrorKind::Unauthenticated, "the refresh token is not valid");
+        let hash = TokenHash::of(token);
+        let found = self.context.store.refresh_token(&hash).await?.ok_or_else(refused)?;
+        if found.expires_at <= self.context.clock.now() {
+            return Err(refused());
+        }
+        let (text, next) = self.refresh_token(found.user_id, found.family);
+        let rotated = match found.used {
+            true => Err(refused()),
+            false => self.context.store.commit(TenancyChange::RotateRefreshToken { used: hash, next }).await,
+        };
+        match rotated {
+            Ok(()) => self.tokens(found.user_id, text),
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unauthenticated) => {
+                self.context.store.commit(TenancyChange::RevokeFamily(found.family)).await?;
+                Err(refused())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who sends this access token.
+    ///
+    /// # Errors
+    /// [`Unauthenticated`](ErrorKind::Unauthenticated) when it is not ours or has expired.
+    pub fn authenticate(&self, access_token: &str) -> Result<Actor> {
+        let claims: Option<Claims> = self.context.signing_key.verify(access_token);
+        let now = self.context.clock.now().timestamp();
+        claims
+            .filter(|claims| claims.iss == ISSUER && claims.exp > now)
+            .map(|claims| Actor::user(claims.sub))
+            .ok_or_else(|| Error::new(ErrorKind::Unauthenticated, "the access token is not valid or has expired"))
+    }
+
+    fn refresh_token(&self, user_id: UserId, family: Uuid) -> (Secret<String>, RefreshToken) {
+        let text = new_token("");
+        let hash = TokenHash::of(text.expose());
+        let expires_at = self.context.clock.now() + TimeDelta::days(REFRESH_TOKEN_DAYS);
+        (text, RefreshToken { hash, family, user_id, expires_at, used: false })
+    }
+
+    fn tokens(&self, user: UserId, refresh_token: Secret<String>) -> Result<Tokens> {
+        let iat = self.context.clock.now().timestamp();
+        let jti = *new_id::<Claims>(self.context.clock.as_ref()).as_uuid();
+        let claims = Claims { iss: ISSUER.into(), sub: user, iat, exp: iat + ACCESS_TOKEN_SECONDS, jti };
+        let access_token = Secret::new(self.context.signing_key.sign(&claims)?);
+        Ok(Tokens { access_token, refresh_token, expires_in: ACCESS_TOKEN_SECONDS })
+    }
+}

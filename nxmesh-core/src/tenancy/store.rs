@@ -1,0 +1,139 @@
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{
+    Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    tenancy::{
+        Email, Organization, OrganizationId, SealedSigningKey, User, UserId, Workspace, WorkspaceId,
+    },
+};
+
+/// What the tenancy area asks of a database.
+///
+/// Reads see every change that was answered before they began.
+#[async_trait]
+pub trait TenancyStore: Debug + Send + Sync + 'static {
+    /// `None` when there is no such user.
+    async fn user(&self, id: UserId) -> Result<Option<User>>;
+
+    /// The user with this address, in any case.
+    async fn user_by_email(&self, email: &Email) -> Result<Option<User>>;
+
+    /// Whether there is any user.
+    async fn has_users(&self) -> Result<bool>;
+
+    /// `None` when there is no such organization, or `member` does not belong to it.
+    async fn organization(&self, id: OrganizationId, member: UserId) -> Result<Option<Organization>>;
+
+    /// Those that `member` belongs to, in order of creation, then id.
+    async fn organizations(&self, member: UserId, page: PageRequest) -> Result<Page<Organization>>;
+
+    /// `None` when there is no such workspace, or `member` does not belong to its organization.
+    async fn workspace(&self, id: WorkspaceId, member: UserId) -> Result<Option<Workspace>>;
+
+    /// The number of the last revision; `None` when there is no such workspace.
+    async fn workspace_head(&self, id: WorkspaceId) -> Result<Option<RevisionNumber>>;
+
+    /// In order of creation, then id.
+    async fn workspaces(&self, of: OrganizationId, page: PageRequest) -> Result<Page<Workspace>>;
+
+    /// The refresh token with this hash, used or not.
+    async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>>;
+
+    /// The key that signs access tokens; the oldest, should there be several.
+    async fn signing_key(&self) -> Result<Option<SealedSigningKey>>;
+
+    /// Applies all of `change`, or nothing.
+    async fn commit(&self, change: TenancyChange) -> Result<()>;
+}
+
+/// A refresh token as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshToken {
+    /// What is left of the token itself.
+    pub hash: TokenHash,
+    /// All tokens that came from one login.
+    pub family: Uuid,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// Until when it can be used.
+    pub expires_at: DateTime<Utc>,
+    /// Whether it was used: it works once.
+    pub used: bool,
+}
+
+/// One change of the tenancy area.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum TenancyChange {
+    /// `Conflict` when there is a user at all.
+    CreateFirstUser(User),
+    /// `Conflict` when the address is taken.
+    CreateUser(User),
+    /// `Conflict` when the slug is taken; `NotFound` when there is no such owner.
+    CreateOrganization {
+        /// The organization.
+        organization: Organization,
+        /// Its first member.
+        owner: UserId,
+    },
+    /// `Stale` when the organization is not at version `base`, `Conflict` when the slug is taken.
+    UpdateOrganization {
+        /// The organization as it shall be.
+        organization: Organization,
+        /// The version it was read at.
+        base: u64,
+    },
+    /// `Conflict` when it has workspaces, `Stale` when it is not at version `base`.
+    DeleteOrganization {
+        /// Which.
+        id: OrganizationId,
+        /// The version it was read at.
+        base: u64,
+    },
+    /// `Conflict` when the slug is taken in its organization, `NotFound` when that is gone.
+    CreateWorkspace(Workspace),
+    /// `Stale` when the workspace has left `base`, `Conflict` when the slug is taken.
+    UpdateWorkspace {
+        /// The workspace as it shall be.
+        workspace: Workspace,
+        /// The head revision this is based on.
+        base: RevisionNumber,
+        /// The new head.
+        revision: Revision,
+    },
+    /// `Conflict` when it has agents, `Stale` when the workspace itself was changed after
+    /// revision `base`. Takes its virtual hosts, upstreams and revisions along.
+    DeleteWorkspace {
+        /// Which.
+        id: WorkspaceId,
+        /// [`Workspace::revision`] as it was read.
+        base: RevisionNumber,
+    },
+    /// A login. Drops what expired before `now`.
+    AddRefreshToken {
+        /// The first of its family.
+        token: RefreshToken,
+        /// The time.
+        now: DateTime<Utc>,
+    },
+    /// `Conflict` when `used` was used already or is gone.
+    RotateRefreshToken {
+        /// The token that was presented.
+        used: TokenHash,
+        /// The token that takes its place.
+        next: RefreshToken,
+    },
+    /// Removes all tokens of a family; none is fine too.
+    RevokeFamily(Uuid),
+    /// `Conflict` when there is one already.
+    CreateSigningKey {
+        /// The key.
+        key: SealedSigningKey,
+        /// The time.
+        now: DateTime<Utc>,
+    },
+}

@@ -1,0 +1,126 @@
+use crate::{
+    Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Revision,
+    clock::new_id,
+    tenancy::{
+        Context, NewWorkspace, OrganizationId, Organizations, TenancyChange, Workspace, WorkspaceId,
+    },
+};
+
+/// The workspaces: `mesh.tenancy().workspaces()`.
+///
+/// Every call shows an actor only those of organizations they belong to; any
+/// other is `NotFound`.
+#[derive(Debug, Clone)]
+pub struct Workspaces {
+    context: Context,
+}
+
+impl Workspaces {
+    pub(crate) const fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Those of an organization, in order of creation.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such organization.
+    pub async fn list(&self, actor: &Actor, of: OrganizationId, page: PageRequest) -> Result<Page<Workspace>> {
+        self.organizations().get(actor, of).await?;
+        self.context.store.workspaces(of, page).await
+    }
+
+    /// One workspace.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound).
+    pub async fn get(&self, actor: &Actor, id: WorkspaceId) -> Result<Workspace> {
+        let found = self.context.store.workspace(id, actor.user_id()).await?;
+        found.ok_or_else(|| Error::not_found("workspace", id))
+    }
+
+    /// Makes a workspace.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such organization,
+    /// [`Invalid`](ErrorKind::Invalid), [`Conflict`](ErrorKind::Conflict) when it has a
+    /// workspace with this slug.
+    pub async fn create(&self, actor: &Actor, of: OrganizationId, new: NewWorkspace) -> Result<Workspace> {
+        self.organizations().get(actor, of).await?;
+        let (name, slug, settings) = new.parse()?;
+        let clock = self.context.clock.as_ref();
+        let now = clock.now();
+        let workspace = Workspace {
+            id: new_id(clock),
+            organization_id: of,
+            name,
+            slug,
+            settings,
+            revision: Default::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        self.context.store.commit(TenancyChange::CreateWorkspace(workspace.clone())).await?;
+        Ok(workspace)
+    }
+
+    /// Changes a workspace, as its next revision.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), [`Invalid`](ErrorKind::Invalid),
+    /// [`Precondition`](ErrorKind::Precondition) when `if_match` names another state,
+    /// [`Conflict`](ErrorKind::Conflict) when the slug is taken.
+    pub async fn update(
+        &self,
+        actor: &Actor,
+        id: WorkspaceId,
+        patch: &MergePatch,
+        if_match: &IfMatch,
+    ) -> Result<Workspace> {
+        loop {
+            // The head first: what changes after this line makes the commit stale.
+            let head = self.context.store.workspace_head(id).await?;
+            let base = head.ok_or_else(|| Error::not_found("workspace", id))?;
+            let current = self.get(actor, id).await?;
+            if_match.check(&current.etag())?;
+            let (name, slug, settings) = patch.apply(&NewWorkspace::from(current.clone()))?.parse()?;
+            let now = self.context.clock.now();
+            let revision = Revision {
+                workspace_id: id,
+                number: base.next(),
+                author: actor.user_id(),
+                reason: "update workspace".to_owned(),
+                created_at: now,
+            };
+            let number = revision.number;
+            let workspace =
+                Workspace { name, slug, settings, revision: number, updated_at: now, ..current };
+            let change =
+                TenancyChange::UpdateWorkspace { workspace: workspace.clone(), base, revision };
+            match self.context.store.commit(change).await {
+                Err(error) if error.kind() == ErrorKind::Stale => {}
+                done => return done.map(|()| workspace),
+            }
+        }
+    }
+
+    /// Removes a workspace that has no agents, with all it serves.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), [`Precondition`](ErrorKind::Precondition),
+    /// [`Conflict`](ErrorKind::Conflict) when it has agents.
+    pub async fn delete(&self, actor: &Actor, id: WorkspaceId, if_match: &IfMatch) -> Result<()> {
+        loop {
+            let current = self.get(actor, id).await?;
+            if_match.check(&current.etag())?;
+            let change = TenancyChange::DeleteWorkspace { id, base: current.revision };
+            match self.context.store.commit(change).await {
+                Err(error) if error.kind() == ErrorKind::Stale => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn organizations(&self) -> Organizations {
+        Organizations::new(self.context.clone())
+    }
+}

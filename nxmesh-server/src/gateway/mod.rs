@@ -1,0 +1,10 @@
+//! `/v1/agents`, `/v1/virtual-hosts`, `/v1/upstreams`, and the service that agents dial.
+
+mod agents;
+mod grpc;
+mod routes;
+mod upstreams;
+mod virtual_hosts;
+
+pub use self::grpc::grpc;
+pub(crate) use self::routes::routes;

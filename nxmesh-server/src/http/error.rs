@@ -1,0 +1,111 @@
+use axum::{
+    Json,
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use nxmesh_core::{Error, ErrorKind, FieldError};
+use serde::Serialize;
+
+/// An answer that is an error. Its body is written by the outermost layer, which
+/// knows the id of the request.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Vec<FieldError>,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Content<'a>,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    code: &'static str,
+    message: &'a str,
+    request_id: &'a str,
+    details: &'a [FieldError],
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: Vec::new() }
+    }
+
+    pub(crate) fn unknown_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is nothing at this path")
+    }
+
+    pub(crate) fn wrong_method() -> Self {
+        let message = "the method is not allowed here; the allow header names those that are";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "VALIDATION_ERROR", message)
+    }
+
+    pub(crate) fn too_large() -> Self {
+        let message = format!("the body is larger than {} bytes", super::MAX_BODY_BYTES);
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "VALIDATION_ERROR", message)
+    }
+
+    pub(crate) fn panicked() -> Response {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "the server failed; its log says how").into_response()
+    }
+
+    pub(crate) fn unreadable_body() -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR", "the body broke off")
+    }
+
+    pub(crate) fn unauthorized(message: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
+    }
+
+    /// Writes the body, now that the id of the request is known.
+    pub(super) fn write(&self, request_id: &str, mut response: Response) -> Response {
+        let content = Content {
+            code: self.code,
+            message: &self.message,
+            request_id,
+            details: &self.details,
+        };
+        let (parts, body) = Json(Envelope { error: content }).into_response().into_parts();
+        response.headers_mut().extend(parts.headers);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = body;
+        response
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let (status, code) = match error.kind() {
+            ErrorKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR"),
+            ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+            ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "FORBIDDEN"),
+            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+            ErrorKind::Conflict => (StatusCode::CONFLICT, "CONFLICT"),
+            ErrorKind::Precondition => (StatusCode::PRECONDITION_FAILED, "CONFLICT"),
+            ErrorKind::Stale | ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
+            ErrorKind::Corrupt | ErrorKind::Internal | _ => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+        };
+        if status.is_server_error() {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(%error, source, "request failed");
+        }
+        let message = error.message().to_owned();
+        Self { status, code, message, details: error.fields().to_vec() }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status;
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}

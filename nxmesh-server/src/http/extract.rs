@@ -1,0 +1,119 @@
+use std::{collections::HashMap, str::FromStr};
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
+    http::request::Parts,
+};
+use bytes::Bytes;
+use http::{StatusCode, header};
+use nxmesh_core::{Actor, Error, FieldCode, FieldError, Id, IfMatch, Mesh, PageRequest, from_json};
+use serde::de::DeserializeOwned;
+
+use crate::http::ApiError;
+
+/// Who asks, by the access token of the request.
+pub(crate) struct Authenticated(pub(crate) Actor);
+
+impl FromRequestParts<Mesh> for Authenticated {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, mesh: &Mesh) -> Result<Self, ApiError> {
+        let missing = || ApiError::unauthorized("log in, and send `Authorization: Bearer ACCESS_TOKEN`");
+        let header = parts.headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
+        let (scheme, token) = header.and_then(|it| it.split_once(' ')).ok_or_else(missing)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(missing());
+        }
+        Ok(Self(mesh.tenancy().auth().authenticate(token.trim())?))
+    }
+}
+
+/// The id in the path. What is no UUID names nothing, so it is a 404.
+pub(crate) struct IdPath<T>(pub(crate) Id<T>);
+
+impl<T, S: Send + Sync> FromRequestParts<S> for IdPath<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let id = text.ok().and_then(|Path(text)| Id::from_str(&text).ok());
+        id.map(Self).ok_or_else(ApiError::unknown_path)
+    }
+}
+
+/// The JSON body, whatever content type it claims.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|error: BytesRejection| {
+            match error.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(),
+                _ => ApiError::unreadable_body(),
+            }
+        })?;
+        let mut json = serde_json::Deserializer::from_slice(&bytes);
+        let value = from_json(&mut json)?;
+        json.end().map_err(|error| invalid("body", FieldCode::InvalidFormat, &error.to_string()))?;
+        Ok(Self(value))
+    }
+}
+
+/// The condition in `If-Match`.
+pub(crate) struct Condition(pub(crate) IfMatch);
+
+impl<S: Send + Sync> FromRequestParts<S> for Condition {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let header = parts.headers.get(header::IF_MATCH).map(|it| it.to_str().unwrap_or_default());
+        Ok(Self(header.map_or(IfMatch::Any, IfMatch::parse)))
+    }
+}
+
+/// The parameters of a list.
+pub(crate) struct ListQuery(HashMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::from_request_parts(parts, state).await;
+        let unreadable = |_| invalid("query", FieldCode::InvalidFormat, "must be name=value pairs");
+        query.map(|Query(pairs)| Self(pairs)).map_err(|it| unreadable(it).into())
+    }
+}
+
+impl ListQuery {
+    /// A parameter, parsed; what does not parse is refused as `expected` says.
+    pub(crate) fn get<T>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, ApiError> {
+        let value = self.0.get(name).filter(|text| !text.is_empty());
+        let parsed = value.map(|text| parse(text)).transpose();
+        parsed.map_err(|message| invalid(name, FieldCode::InvalidValue, &message).into())
+    }
+
+    pub(crate) fn page(&self) -> Result<PageRequest, ApiError> {
+        let number = |text: &str| text.parse::<u64>().map_err(|_| "must be a whole number".to_owned());
+        let page = self.get("page", number)?.unwrap_or(PageRequest::default().page());
+        let per_page = self.get("per_page", number)?.unwrap_or(PageRequest::default().per_page());
+        Ok(PageRequest::new(page, per_page)?)
+    }
+}
+
+/// The parameters of a list that has only pages.
+pub(crate) struct PageQuery(pub(crate) PageRequest);
+
+impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        ListQuery::from_request_parts(parts, state).await?.page().map(Self)
+    }
+}
+
+fn invalid(field: &str, code: FieldCode, message: &str) -> Error {
+    let (field, message) = (field.to_owned(), message.to_owned());
+    Error::invalid(vec![FieldError { field, message, code }])
+}

@@ -1,0 +1,15 @@
+//! What all routes share.
+
+pub(crate) mod error;
+pub(crate) mod extract;
+mod probe;
+pub(crate) mod reply;
+mod request_id;
+mod router;
+
+pub(crate) use self::{
+    error::ApiError,
+    extract::{Authenticated, Body, Condition, IdPath, ListQuery, PageQuery},
+    reply::{Created, Object},
+};
+pub use self::router::{MAX_BODY_BYTES, http};

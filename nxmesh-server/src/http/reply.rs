@@ -1,0 +1,34 @@
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use nxmesh_core::ETag;
+use serde::Serialize;
+
+/// An object, with the tag of its state.
+pub(crate) struct Object<T>(pub(crate) T, pub(crate) ETag);
+
+/// An object that was made, with its tag and its path.
+pub(crate) struct Created<T>(pub(crate) T, pub(crate) ETag, pub(crate) String);
+
+impl<T: Serialize> IntoResponse for Object<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.0).into_response();
+        if let Ok(tag) = HeaderValue::from_str(&self.1.to_string()) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
+    }
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        let Self(object, tag, path) = self;
+        let mut response = (StatusCode::CREATED, Object(object, tag)).into_response();
+        if let Ok(path) = HeaderValue::from_str(&path) {
+            response.headers_mut().insert(header::LOCATION, path);
+        }
+        response
+    }
+}

@@ -1,0 +1,27 @@
+use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use nxmesh_core::Mesh;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    gateway,
+    http::{ApiError, probe, request_id},
+    tenancy,
+};
+
+/// The largest body that is read; a larger one is a 413.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// All routes, to be served or nested in a router of your own.
+pub fn http(mesh: Mesh) -> Router {
+    let v1 = Router::new().merge(tenancy::routes()).merge(gateway::routes());
+    Router::new()
+        .nest("/v1", v1)
+        .route("/healthz", get(probe::alive))
+        .route("/readyz", get(probe::ready))
+        .fallback(async || ApiError::unknown_path())
+        .method_not_allowed_fallback(async || ApiError::wrong_method())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(CatchPanicLayer::custom(|_| ApiError::panicked()))
+        .layer(middleware::from_fn(request_id::layer))
+        .with_state(mesh)
+}

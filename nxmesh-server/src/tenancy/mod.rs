@@ -1,0 +1,8 @@
+//! `/v1/auth`, `/v1/organizations`, `/v1/workspaces`.
+
+mod auth;
+mod organizations;
+mod routes;
+mod workspaces;
+
+pub(crate) use self::routes::routes;
