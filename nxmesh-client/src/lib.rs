@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Typed client of the NxMesh API: nobody writes a URL by hand.
+//!
+//! ```no_run
+//! # async fn f() -> Result<(), nxmesh_client::Error> {
+//! use futures::TryStreamExt;
+//! use nxmesh_client::Client;
+//!
+//! let client = Client::new("http://127.0.0.1:8080")?;
+//! client.auth().login("me@example.com", "correct horse").await?;
+//! let organizations: Vec<_> = client.organizations().list().try_collect().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod error;
+mod gateway;
+mod paging;
+mod request;
+mod tenancy;
+
+pub use self::{
+    client::{Client, ClientBuilder},
+    error::{ApiError, Error, Result},
+    gateway::{AgentFilter, Agents, RegistrationToken, Upstreams, VirtualHosts},
+    tenancy::{Auth, Organizations, Workspaces},
+};
+pub use nxmesh_core as core;

@@ -21,6 +21,14 @@ impl<T: Zeroize> Secret<T> {
     }
 }
 
+impl Secret<String> {
+    /// A password of 256 random bits.
+    #[must_use]
+    pub fn random_password() -> Self {
+        crate::token::new_token("")
+    }
+}
+
 impl<T: Zeroize> From<T> for Secret<T> {
     fn from(value: T) -> Self {
         Self(value)

@@ -1,0 +1,73 @@
+use std::{path::PathBuf, sync::Arc};
+
+use nxmesh_core::{
+    Clock, Secret, SystemClock, Tasks,
+    gateway::{DeploymentMode, link::Connector},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    NginxError, StateDir,
+    gateway::{Engine, Nginx},
+    link,
+};
+
+/// What an agent is told before it begins.
+#[derive(Debug, Clone)]
+pub struct AgentSettings {
+    /// The program, `/usr/sbin/nginx`.
+    pub nginx: PathBuf,
+    /// As whom nginx's workers run; `None` for nginx's own choice.
+    pub nginx_user: Option<String>,
+    /// What the agent registers with the first time.
+    pub token: Option<Secret<String>>,
+    /// How it is deployed.
+    pub deployment_mode: DeploymentMode,
+    /// The address of its host, as others reach it.
+    pub ip_address: String,
+    /// What becomes of nginx when the agent is told to stop.
+    pub on_exit: OnExit,
+}
+
+/// What becomes of nginx when the agent is told to stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnExit {
+    /// It goes on serving; the next agent takes it over.
+    #[default]
+    Keep,
+    /// It finishes what it does, and ends.
+    Stop,
+}
+
+/// An agent in managed mode: nginx is started, looked after and taken over by it.
+#[derive(Debug)]
+pub struct Agent {
+    dir: Arc<StateDir>,
+    settings: AgentSettings,
+    connector: Arc<dyn Connector>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Agent {
+    /// An agent that keeps its state there and reaches the control plane by this transport.
+    pub fn new(dir: StateDir, settings: AgentSettings, connector: impl Connector) -> Self {
+        Self { dir: Arc::new(dir), settings, connector: Arc::new(connector), clock: Arc::new(SystemClock) }
+    }
+
+    /// Runs until it is told to stop: looks after nginx from the first moment, and
+    /// stays connected as well as it can.
+    ///
+    /// # Errors
+    /// When nginx cannot be used at all: no program, or none that starts.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), NginxError> {
+        let Self { dir, settings, connector, clock } = self;
+        let nginx = Nginx::new(settings.nginx.clone(), settings.nginx_user.clone(), Arc::clone(&dir));
+        let tasks = Tasks::default();
+        let (engine, reports) = Engine::begin(nginx.clone(), &tasks, settings.on_exit).await?;
+        let link = link::Link { dir, settings, connector, clock, engine: Arc::new(engine), nginx, tasks: tasks.clone() };
+        tasks.spawn(link.run(reports));
+        stop.cancelled().await;
+        tasks.shutdown().await;
+        Ok(())
+    }
+}

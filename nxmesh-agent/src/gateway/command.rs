@@ -1,0 +1,73 @@
+//! What the agent is told to do now.
+
+use std::{fs, time::Duration};
+
+use nxmesh_core::gateway::link::CommandAction;
+use rustix::process::Signal;
+
+use super::{NginxError, engine::Engine};
+
+/// How long nginx may take to end when it should at once.
+const FORCED: Duration = Duration::from_secs(5);
+/// How long it may take to finish what it does.
+const GRACEFUL: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Carries a command out; what it answers is shown to people.
+    pub(super) async fn carry_out(&mut self, action: CommandAction) -> Result<String, NginxError> {
+        match action {
+            CommandAction::Reload { graceful: true } => {
+                let current = self.current()?;
+                self.nginx.reload(&current.identity, self.loading).await?;
+                Ok("nginx reloaded successfully".to_owned())
+            }
+            CommandAction::Reload { graceful: false } | CommandAction::Restart { force: true } => {
+                self.restart(Signal::TERM, FORCED).await
+            }
+            CommandAction::Restart { force: false } => self.restart(Signal::QUIT, GRACEFUL).await,
+            CommandAction::Stop { graceful, timeout } => {
+                let signal = if graceful { Signal::QUIT } else { Signal::TERM };
+                self.stopped = true;
+                self.stop(signal, timeout.max(FORCED)).await?;
+                Ok("nginx stopped".to_owned())
+            }
+            CommandAction::GetStatus => Ok("a health report follows".to_owned()),
+            CommandAction::ValidateConfig { config_content } => self.validate(&config_content).await,
+            _ => Err(NginxError::Refused("this agent does not know the command".to_owned())),
+        }
+    }
+
+    async fn restart(&mut self, signal: Signal, patience: Duration) -> Result<String, NginxError> {
+        let current = self.current()?;
+        self.stop(signal, patience).await?;
+        self.stopped = false;
+        self.nginx.start_and_prove(&current.identity).await?;
+        Ok("nginx restarted".to_owned())
+    }
+
+    pub(super) async fn stop(&self, signal: Signal, patience: Duration) -> Result<(), NginxError> {
+        let Some(master) = self.nginx.master() else { return Ok(()) };
+        master.signal(signal);
+        let ended = async {
+            while master.lives() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(patience, ended).await.is_err() {
+            master.signal(Signal::TERM);
+        }
+        Ok(())
+    }
+
+    /// Lets nginx read a text in a folder of its own, and changes nothing.
+    async fn validate(&self, config: &str) -> Result<String, NginxError> {
+        let folder = self.nginx.dir().generations().join("validate");
+        let io = NginxError::io(folder.clone());
+        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join("nginx.conf"), config));
+        written.map_err(io)?;
+        let facts = self.nginx.facts().await?;
+        let tested = self.nginx.test(&folder, facts.version).await;
+        fs::remove_dir_all(&folder).map_err(NginxError::io(folder))?;
+        tested.map(|()| "nginx takes this configuration".to_owned())
+    }
+}

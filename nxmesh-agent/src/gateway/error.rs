@@ -1,0 +1,69 @@
+use std::{io, path::PathBuf};
+
+/// What can go wrong between the agent and its nginx.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NginxError {
+    /// The program cannot be run.
+    #[error("cannot run {program}")]
+    Run {
+        /// Which.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It did not end in time.
+    #[error("{program} did not end within {seconds} s")]
+    Hangs {
+        /// Which.
+        program: PathBuf,
+        /// The patience there was.
+        seconds: u64,
+    },
+    /// It is not what it should be.
+    #[error("{program} is no nginx that can be used")]
+    Unknown {
+        /// Which.
+        program: PathBuf,
+        /// What is missing.
+        #[source]
+        source: nxmesh_core::Error,
+    },
+    /// nginx refuses, in its own words.
+    #[error("{0}")]
+    Refused(String),
+    /// nginx's master is gone.
+    #[error("nginx's master process died")]
+    Died,
+    /// nginx did not come to serve what it should.
+    #[error("nginx does not serve the new configuration after {0} ms")]
+    Unproven(u128),
+    /// Files of the state folder cannot be read or written.
+    #[error("cannot work with {path}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl NginxError {
+    /// The error with its causes, each once.
+    pub(crate) fn full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,119 @@
+//! The program: what it is, whether it takes a configuration, starting it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use nxmesh_core::gateway::nginx::{NginxFacts, NginxVersion, Place};
+use tokio::process::Command;
+
+use super::{NginxError, error_log::complaints, orphans, process::Process};
+use crate::StateDir;
+
+/// How long `nginx -V` may take.
+const ASK: Duration = Duration::from_secs(10);
+/// How long `nginx -t`, and a start, may take: thousands of certificates take seconds.
+const LOAD: Duration = Duration::from_secs(120);
+/// More connections than this cost memory that few need.
+const MAX_CONNECTIONS: u64 = 8192;
+
+/// An nginx program, and the state folder it is used with.
+#[derive(Debug, Clone)]
+pub(crate) struct Nginx {
+    program: PathBuf,
+    user: Option<String>,
+    dir: Arc<StateDir>,
+}
+
+impl Nginx {
+    pub(crate) const fn new(program: PathBuf, user: Option<String>, dir: Arc<StateDir>) -> Self {
+        Self { program, user, dir }
+    }
+
+    pub(crate) fn dir(&self) -> &StateDir {
+        &self.dir
+    }
+
+    /// What the program is. Asked anew each time: it may have been upgraded.
+    pub(crate) async fn facts(&self) -> Result<NginxFacts, NginxError> {
+        let printed = self.run(&["-V"], ASK).await?.printed;
+        let ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+        NginxFacts::parse(&printed, ipv6)
+            .map_err(|source| NginxError::Unknown { program: self.program.clone(), source })
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let connections = limit.maximum.unwrap_or(MAX_CONNECTIONS).clamp(512, MAX_CONNECTIONS);
+        Place {
+            status_socket: self.dir.status_socket(),
+            pid_file: self.dir.pid_file(),
+            error_log: self.dir.error_log(),
+            temp_dir: self.dir.temp_dir(),
+            user: self.user.clone(),
+            worker_connections: u32::try_from(connections).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Whether nginx would take the configuration in this folder.
+    pub(super) async fn test(&self, folder: &Path, version: NginxVersion) -> Result<(), NginxError> {
+        let config = folder.join("nginx.conf").display().to_string();
+        let prefix = self.dir.root().display().to_string();
+        let mut args = vec!["-t", "-q", "-c", &config, "-p", &prefix];
+        // Says where errors go before the configuration does (1.19.5).
+        if version >= NginxVersion(1, 19, 5) {
+            args.extend(["-e", "stderr"]);
+        }
+        let ran = self.run(&args, LOAD).await?;
+        if ran.success { Ok(()) } else { Err(NginxError::Refused(complaints(&ran.printed, folder))) }
+    }
+
+    /// The master, if it runs.
+    pub(super) fn master(&self) -> Option<Process> {
+        Process::master(&self.dir.pid_file(), &self.config())
+    }
+
+    /// Starts nginx with what `current` links to. It runs on by itself, whatever
+    /// becomes of the agent.
+    pub(super) async fn start(&self) -> Result<(), NginxError> {
+        let (log, socket) = (self.dir.error_log(), self.dir.status_socket());
+        if orphans::dismiss(&log) > 0 {
+            tracing::warn!("workers without a master were dismissed");
+            // They close their sockets as soon as they see the signal.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // A socket whose owner was killed stays, and nginx would not take its place.
+        match std::fs::remove_file(&socket) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(NginxError::Io { path: socket, source });
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let config = self.config().display().to_string();
+        let prefix = self.dir.root().display().to_string();
+        let ran = self.run(&["-c", &config, "-p", &prefix], LOAD).await?;
+        if ran.success { Ok(()) } else { Err(NginxError::Refused(complaints(&ran.printed, &self.dir.current()))) }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.current().join("nginx.conf")
+    }
+
+    async fn run(&self, args: &[&str], patience: Duration) -> Result<Ran, NginxError> {
+        let program = || self.program.clone();
+        let child = Command::new(&self.program).args(args).stdin(Stdio::null()).kill_on_drop(true).output();
+        let hangs = |_| NginxError::Hangs { program: program(), seconds: patience.as_secs() };
+        let ended = tokio::time::timeout(patience, child).await.map_err(hangs)?;
+        let ended = ended.map_err(|source| NginxError::Run { program: program(), source })?;
+        let printed = [ended.stdout, ended.stderr].concat();
+        Ok(Ran { success: ended.status.success(), printed: String::from_utf8_lossy(&printed).into_owned() })
+    }
+}
+
+struct Ran {
+    success: bool,
+    printed: String,
+}

@@ -1,0 +1,55 @@
+//! What `/proc` says of processes.
+
+use std::{fs, path::Path};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A process of nginx.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) pid: i32,
+}
+
+impl Process {
+    /// The master that a pid file names, if it lives and was started with `config`:
+    /// numbers of processes are used again.
+    pub(super) fn master(pid_file: &Path, config: &Path) -> Option<Self> {
+        let pid = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+        let process = Self { pid };
+        process.is_master_of(config).then_some(process)
+    }
+
+    pub(super) fn is_master_of(self, config: &Path) -> bool {
+        // nginx writes its command line into its title: `nginx: master process nginx -c ...`.
+        let title = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let title = String::from_utf8_lossy(&title);
+        title.contains("master process") && config.to_str().is_some_and(|it| title.contains(it)) && self.lives()
+    }
+
+    /// Whether it runs: what has ended and is not yet reaped does not.
+    pub(super) fn lives(self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        state.is_some_and(|it| !it.starts_with(['Z', 'X']))
+    }
+
+    pub(super) fn signal(self, signal: Signal) -> bool {
+        Pid::from_raw(self.pid).is_some_and(|pid| kill_process(pid, signal).is_ok())
+    }
+
+    /// For how long it has been running.
+    pub(super) fn uptime_seconds(self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        // Field 22 of proc_pid_stat(5), of which two stand before the name's end.
+        let started: Option<u64> = fields.split_ascii_whitespace().nth(19).and_then(|it| it.parse().ok());
+        let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+        let uptime: Option<f64> = uptime.split_ascii_whitespace().next().and_then(|it| it.parse().ok());
+        let ticks = rustix::param::clock_ticks_per_second().max(1);
+        match (uptime, started) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since boot")]
+            (Some(uptime), Some(started)) => (uptime as u64).saturating_sub(started / ticks),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Reloading, and proving that it worked.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::{
+    NginxError, error_log::ErrorLog, generation::Identity, nginx::Nginx, probe, process::Process,
+};
+
+/// What a reload may take beyond loading: nginx tries for 2.5 s to open a port.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+impl Nginx {
+    /// Has nginx load what `current` links to, and answers when new workers serve it.
+    /// Exit codes and the end of a signal prove nothing: only the answer of a new
+    /// worker does. nginx's log is read for the reason when it does not come.
+    pub(super) async fn reload(&self, to: &Identity, loading: Duration) -> Result<(), NginxError> {
+        let master = self.master().ok_or(NginxError::Died)?;
+        let log = ErrorLog::from_here(&self.dir().error_log());
+        if !master.signal(Signal::HUP) {
+            return Err(NginxError::Died);
+        }
+        self.prove(master, to, &log, PATIENCE + loading * 2).await
+    }
+
+    /// Starts nginx with what `current` links to, and answers when workers serve it.
+    pub(super) async fn start_and_prove(&self, what: &Identity) -> Result<(), NginxError> {
+        let log = ErrorLog::from_here(&self.dir().error_log());
+        self.start().await?;
+        let master = self.wait_for_master().await?;
+        self.prove(master, what, &log, PATIENCE).await
+    }
+
+    /// Whether workers serve this now.
+    pub(super) async fn serves(&self, what: &Identity) -> bool {
+        probe::version(&self.dir().status_socket()).await.is_ok_and(|it| it == what.answer())
+    }
+
+    async fn prove(&self, master: Process, what: &Identity, log: &ErrorLog, patience: Duration) -> Result<(), NginxError> {
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        while began.elapsed() < patience {
+            if self.serves(what).await {
+                return Ok(());
+            }
+            if !master.lives() {
+                return Err(NginxError::Died);
+            }
+            if let Some(reason) = final_reason(&log.emergencies(master.pid)) {
+                return Err(NginxError::Refused(reason));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 5 / 4).min(Duration::from_millis(10));
+        }
+        let said = log.emergencies(master.pid);
+        Err(match said.is_empty() {
+            true => NginxError::Unproven(began.elapsed().as_millis()),
+            false => NginxError::Refused(summary(&said)),
+        })
+    }
+
+    /// nginx answers its start a moment before it has written its process id.
+    async fn wait_for_master(&self) -> Result<Process, NginxError> {
+        for _ in 0..200 {
+            if let Some(master) = self.master() {
+                return Ok(master);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Err(NginxError::Died)
+    }
+}
+
+/// Why nginx gave up, if it did: a port that is held is tried several times.
+fn final_reason(said: &[String]) -> Option<String> {
+    let tries = |it: &String| it.starts_with("bind() to ") && it.contains("failed (98:");
+    let gave_up = said.iter().any(|it| !tries(it));
+    gave_up.then(|| summary(said))
+}
+
+/// Each thing once.
+fn summary(said: &[String]) -> String {
+    let mut once: Vec<&str> = Vec::new();
+    for line in said {
+        if !once.contains(&line.as_str()) {
+            once.push(line);
+        }
+    }
+    once.join("; ")
+}

@@ -1,0 +1,6 @@
+//! Staying in touch with the control plane.
+
+mod health;
+mod stay;
+
+pub(crate) use self::stay::Link;

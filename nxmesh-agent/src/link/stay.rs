@@ -1,0 +1,230 @@
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::{StreamExt, stream::FuturesUnordered};
+use nxmesh_core::{
+    Clock, Error, ErrorKind, Result, Secret, Tasks,
+    gateway::link::{
+        AgentEvent, AgentLink, AgentMessage, ApplyStatus, COMMAND_RESULT, Command, ConfigStatus, Connector,
+        Registration, RegistrationAnswer, ServerMessage,
+    },
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::health::Health;
+use crate::{
+    AgentSettings, StateDir,
+    gateway::{EngineHandle, Nginx, Report},
+};
+
+/// The shortest and the longest wait before dialing again; each is shortened by
+/// chance, so that a fleet does not come back as one.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LAST_WAIT: Duration = Duration::from_secs(30);
+/// A connection that held so long was a good one: the next wait is a short one.
+const STABLE: Duration = Duration::from_secs(10);
+/// How long dialing, and the answer to the registration, may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many commands are carried out at a time; one more is refused.
+const MAX_COMMANDS: usize = 16;
+
+/// Keeps a connection to the control plane.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) dir: Arc<StateDir>,
+    pub(crate) settings: AgentSettings,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) engine: Arc<EngineHandle>,
+    pub(crate) nginx: Nginx,
+    pub(crate) tasks: Tasks,
+}
+
+impl Link {
+    /// Dials, stays as long as it goes, and dials again, until told to stop.
+    pub(crate) async fn run(self, mut reports: mpsc::Receiver<Report>) {
+        let stopping = self.tasks.stopping().clone();
+        let waits = ExponentialBuilder::new()
+            .with_min_delay(FIRST_WAIT)
+            .with_max_delay(LAST_WAIT)
+            .with_jitter()
+            .without_max_times();
+        let mut wait = waits.build();
+        let mut health = Health::new();
+        let mut refused = false;
+        loop {
+            let began = Instant::now();
+            let ended = tokio::select! {
+                ended = self.connection(&mut reports, &mut health, refused) => ended,
+                () = stopping.cancelled() => return,
+            };
+            refused = ended.kind() == ErrorKind::Unauthenticated && !refused;
+            tracing::warn!(reason = %ended, source = ?std::error::Error::source(&ended).map(ToString::to_string), "not connected");
+            if began.elapsed() > STABLE {
+                wait = waits.build();
+            }
+            // The jitter only adds, so the longest wait is cut once more.
+            let pause = wait.next().unwrap_or(LAST_WAIT).min(LAST_WAIT);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stopping.cancelled() => return,
+            }
+        }
+    }
+
+    async fn connection(&self, reports: &mut mpsc::Receiver<Report>, health: &mut Health, refused: bool) -> Error {
+        match self.introduce(refused).await {
+            Ok((link, heartbeat)) => self.stay(link, heartbeat, reports, health).await,
+            Err(error) => error,
+        }
+    }
+
+    /// Dials and registers. Whose credential was refused tries its token, if it has one.
+    async fn introduce(&self, refused: bool) -> Result<(AgentLink, Duration)> {
+        let late = |_| Error::new(ErrorKind::Unavailable, "the server does not answer");
+        let registration = self.registration(refused).await?;
+        let mut link = tokio::time::timeout(PATIENCE, self.connector.connect()).await.map_err(late)??;
+        let gone = |_| Error::new(ErrorKind::Unavailable, "the server closed the connection");
+        link.outgoing.send(AgentMessage::Registration(registration)).await.map_err(gone)?;
+        let answer = tokio::time::timeout(PATIENCE, link.incoming.next()).await.map_err(late)?;
+        let answer = answer.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server closed the connection"))??;
+        match answer {
+            ServerMessage::Registered(RegistrationAnswer::Accepted { agent_id, heartbeat_interval, credential }) => {
+                // Kept before anything else is said: what follows tells the server that it is.
+                if let Some(credential) = credential {
+                    self.keep(&credential)?;
+                }
+                tracing::info!(%agent_id, "connected");
+                Ok((link, heartbeat_interval))
+            }
+            ServerMessage::Registered(RegistrationAnswer::Refused { reason }) => {
+                Err(Error::new(ErrorKind::Unauthenticated, format!("the server refuses this agent: {reason}")))
+            }
+            ServerMessage::Config(_) | ServerMessage::Unreadable { .. } | ServerMessage::Command(_) => {
+                Err(Error::new(ErrorKind::Internal, "the server did not answer the registration"))
+            }
+        }
+    }
+
+    async fn registration(&self, refused: bool) -> Result<Registration> {
+        let unreadable = |error| Error::new(ErrorKind::Unavailable, "cannot read the credential").with_source(error);
+        let none = || Error::new(ErrorKind::Unauthenticated, "the agent has no credential yet, and no token was given");
+        let credential = self.dir.credential().map_err(unreadable)?;
+        let token = self.settings.token.clone();
+        let (first, second) = if refused { (token, credential) } else { (credential, token) };
+        let token = first.or(second).ok_or_else(none)?;
+        let facts = self.nginx.facts().await.ok();
+        let running = self.engine.running().await.verified;
+        Ok(Registration {
+            token,
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            ip_address: self.settings.ip_address.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            capabilities: facts.as_ref().map(|it| it.capabilities()).unwrap_or_default(),
+            labels: BTreeMap::new(),
+            deployment_mode: self.settings.deployment_mode,
+            config_checksum: running.checksum,
+            config_version: running.version,
+            nginx_version: facts.map(|it| it.version.to_string()).unwrap_or_default(),
+        })
+    }
+
+    fn keep(&self, credential: &Secret<String>) -> Result<()> {
+        let failed = |error| Error::new(ErrorKind::Unavailable, "cannot keep the credential").with_source(error);
+        self.dir.keep_credential(credential).map_err(failed)
+    }
+
+    async fn stay(
+        &self,
+        mut link: AgentLink,
+        heartbeat: Duration,
+        reports: &mut mpsc::Receiver<Report>,
+        health: &mut Health,
+    ) -> Error {
+        let mut beat = tokio::time::interval(heartbeat);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut commands = FuturesUnordered::new();
+        loop {
+            let message = tokio::select! {
+                heard = link.incoming.next() => match heard {
+                    Some(Ok(message)) => match self.hear(message) {
+                        Heard::Nothing => continue,
+                        Heard::Say(message) => message,
+                        Heard::Do(command) if commands.len() >= MAX_COMMANDS => {
+                            self.outcome(&command.command_id, Err("too many commands at once".to_owned()))
+                        }
+                        Heard::Do(command) => {
+                            commands.push(self.carry_out(command));
+                            continue;
+                        }
+                    },
+                    Some(Err(error)) => return error,
+                    None => return Error::new(ErrorKind::Unavailable, "the server closed the connection"),
+                },
+                _ = beat.tick() => AgentMessage::Health(health.report(self.engine.running().await, self.dir.root())),
+                Some(report) = reports.recv() => self.status(report),
+                Some(done) = commands.next() => done,
+            };
+            let sent = tokio::time::timeout(PATIENCE, link.outgoing.send(message)).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                return Error::new(ErrorKind::Unavailable, "the server does not read");
+            }
+        }
+    }
+
+    fn hear(&self, message: ServerMessage) -> Heard {
+        match message {
+            ServerMessage::Config(update) => {
+                self.engine.update(update);
+                Heard::Nothing
+            }
+            ServerMessage::Unreadable { config_id, version, reason } => {
+                let error_message = format!("this agent does not understand the configuration: {reason}");
+                let applied_at = self.clock.now();
+                let status = ApplyStatus::Failed;
+                Heard::Say(AgentMessage::ConfigStatus(ConfigStatus { config_id, version, status, error_message, applied_at }))
+            }
+            ServerMessage::Command(command) => Heard::Do(command),
+            ServerMessage::Registered(_) => Heard::Nothing,
+        }
+    }
+
+    async fn carry_out(&self, command: Command) -> AgentMessage {
+        let Command { command_id, action } = command;
+        let done = self.engine.command(action).await;
+        self.outcome(&command_id, done)
+    }
+
+    fn outcome(&self, command_id: &str, done: Result<String, String>) -> AgentMessage {
+        let success = done.is_ok();
+        let message = done.unwrap_or_else(|message| message);
+        let data = [("command_id", command_id.to_owned()), ("success", success.to_string()), ("message", message)];
+        AgentMessage::Event(AgentEvent {
+            event_id: command_id.to_owned(),
+            event_type: COMMAND_RESULT.to_owned(),
+            timestamp: self.clock.now(),
+            data: data.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        })
+    }
+
+    fn status(&self, report: Report) -> AgentMessage {
+        let Report { identity, status, error_message } = report;
+        AgentMessage::ConfigStatus(ConfigStatus {
+            config_id: identity.config_id,
+            version: identity.version,
+            status,
+            error_message,
+            applied_at: self.clock.now(),
+        })
+    }
+}
+
+/// What follows from something that was heard.
+enum Heard {
+    Nothing,
+    Say(AgentMessage),
+    Do(Command),
+}

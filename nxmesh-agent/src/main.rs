@@ -1,0 +1,130 @@
+//! The reference agent.
+
+mod settings;
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use nxmesh_agent::{Agent, AgentSettings, StateDir};
+use nxmesh_core::{Secret, transport::grpc::GrpcConnector};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use self::settings::Settings;
+
+/// What is wrong with how it was started.
+const USAGE: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = match Settings::try_parse() {
+        Ok(settings) => settings,
+        Err(error) if error.use_stderr() => return refuse(&one_line(&error.to_string())),
+        Err(help) => {
+            // Help and version are what was asked for; a closed pipe is no failure.
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let filter = match EnvFilter::try_new(&settings.log) {
+        Ok(filter) => filter,
+        Err(error) => return refuse(&format!("--log: {error}")),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let agent = match prepare(settings) {
+        Ok(agent) => agent,
+        Err(error) => return refuse(&format!("{error:#}")),
+    };
+    match run(agent).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&format!("{error:#}")),
+    }
+}
+
+fn prepare(settings: Settings) -> Result<Agent> {
+    let server = address(&settings.server)?;
+    if settings.server.starts_with("http:") && !server.is_loopback() && !settings.insecure {
+        bail!("--server {} is plain text beyond loopback: use https, or pass --insecure", settings.server);
+    }
+    let connector = GrpcConnector::new(&settings.server).context("--server")?;
+    let token = match &settings.token_file {
+        Some(file) => Some(fs::read_to_string(file).with_context(|| format!("cannot read --token-file {}", file.display()))?),
+        None => settings.token,
+    };
+    if !settings.nginx.is_file() {
+        bail!("--nginx {} is no file: install nginx, or name another", settings.nginx.display());
+    }
+    let dir = StateDir::open(&settings.state_dir)?;
+    let agent = AgentSettings {
+        nginx: settings.nginx,
+        nginx_user: settings.nginx_user.or_else(worker_user),
+        token: token.map(|text| Secret::new(text.trim().to_owned())),
+        deployment_mode: settings.deployment_mode.into(),
+        ip_address: own_address(server).to_string(),
+        on_exit: settings.on_exit.into(),
+    };
+    Ok(Agent::new(dir, agent, connector))
+}
+
+async fn run(agent: Agent) -> Result<()> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = agent.run(stop.clone());
+    tokio::pin!(running);
+    tokio::select! {
+        ended = &mut running => return Ok(ended?),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cancel();
+    Ok(running.await?)
+}
+
+/// Where the server is: the name may stand for several addresses, which are alike.
+fn address(server: &str) -> Result<IpAddr> {
+    let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let with_port = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        authority.to_owned()
+    } else {
+        format!("{authority}:443")
+    };
+    let mut addresses = with_port.to_socket_addrs().with_context(|| format!("--server {server}"))?;
+    addresses.next().map(|it| it.ip()).with_context(|| format!("--server {server} has no address"))
+}
+
+/// The address from which the server is reached. Nothing is sent for this.
+fn own_address(server: IpAddr) -> IpAddr {
+    let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).and_then(|socket| socket.connect((server, 9)).map(|()| socket));
+    socket.and_then(|socket| socket.local_addr()).map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.ip())
+}
+
+/// Root's workers must not be root: the first of the users that packages of nginx make.
+fn worker_user() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let known = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let exists = |name: &&str| known.lines().any(|line| line.split(':').next() == Some(name));
+    ["www-data", "nginx", "nobody"].into_iter().find(exists).map(str::to_owned)
+}
+
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("nxmesh-agent: {why}");
+    ExitCode::from(USAGE)
+}
+
+/// The reason of a usage error, without the help that follows it.
+fn one_line(error: &str) -> String {
+    let reason = error.split("\n\n").next().unwrap_or(error);
+    let words: Vec<_> = reason.trim_start_matches("error: ").split_whitespace().collect();
+    format!("{} (see --help)", words.join(" "))
+}

@@ -1,0 +1,89 @@
+//! What the agent is told on its command line and in its environment.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use nxmesh_agent::OnExit;
+use nxmesh_core::gateway::DeploymentMode;
+
+/// Runs beside nginx: applies what the control plane wants, and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "nxmesh-agent", version)]
+pub(crate) struct Settings {
+    /// Where the control plane is
+    #[arg(long, env = "NXMESH_SERVER", default_value = "http://127.0.0.1:9090")]
+    pub(crate) server: String,
+
+    /// What to register with; needed only the first time
+    #[arg(long, env = "NXMESH_TOKEN", hide_env_values = true, conflicts_with = "token_file")]
+    pub(crate) token: Option<String>,
+
+    /// A file with what to register with
+    #[arg(long, env = "NXMESH_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Where to keep everything; one agent for each folder
+    #[arg(long, env = "NXMESH_STATE_DIR", default_value = "nxmesh-agent")]
+    pub(crate) state_dir: PathBuf,
+
+    /// The nginx to run
+    #[arg(long, env = "NXMESH_NGINX", default_value = "/usr/sbin/nginx")]
+    pub(crate) nginx: PathBuf,
+
+    /// As whom nginx's workers run, if the agent is root [default: www-data, nginx or nobody]
+    #[arg(long, env = "NXMESH_NGINX_USER")]
+    pub(crate) nginx_user: Option<String>,
+
+    /// What becomes of nginx when the agent is told to stop
+    #[arg(long, env = "NXMESH_ON_EXIT", value_enum, default_value = "keep")]
+    pub(crate) on_exit: WhatBecomes,
+
+    /// How the agent is deployed
+    #[arg(long, env = "NXMESH_DEPLOYMENT_MODE", value_enum, default_value = "standalone")]
+    pub(crate) deployment_mode: Deployment,
+
+    /// Allow plain text beyond loopback
+    #[arg(long, env = "NXMESH_INSECURE")]
+    pub(crate) insecure: bool,
+
+    /// What to log: error, warn, info, debug, trace, or a filter for each module
+    #[arg(long, env = "NXMESH_LOG", default_value = "info")]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum WhatBecomes {
+    /// It goes on serving
+    Keep,
+    /// It ends too
+    Stop,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Deployment {
+    /// A container beside nginx's
+    DockerSidecar,
+    /// A container in nginx's pod
+    KubernetesSidecar,
+    /// A process on a host
+    Standalone,
+}
+
+impl From<WhatBecomes> for OnExit {
+    fn from(it: WhatBecomes) -> Self {
+        match it {
+            WhatBecomes::Keep => Self::Keep,
+            WhatBecomes::Stop => Self::Stop,
+        }
+    }
+}
+
+impl From<Deployment> for DeploymentMode {
+    fn from(it: Deployment) -> Self {
+        match it {
+            Deployment::DockerSidecar => Self::DockerSidecar,
+            Deployment::KubernetesSidecar => Self::KubernetesSidecar,
+            Deployment::Standalone => Self::Standalone,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use nxmesh_core::Secret;
+
+/// The longest path of a Unix socket that Linux takes, in bytes (`sun_path`, unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// The folder under which the agent keeps all that it writes.
+///
+/// `gen/N/` are configurations, `current` links to the one nginx uses, `verified`
+/// to the last one that was proven: as long as the two differ, an apply is under
+/// way. `run/` has process id and status socket, `logs/` what nginx complains of,
+/// `tmp/` large bodies, `credential` what lets the agent in. One agent at a time.
+#[derive(Debug)]
+pub struct StateDir {
+    root: PathBuf,
+    _lock: File,
+}
+
+/// Why a state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateDirError {
+    /// It cannot be made, read or written.
+    #[error("cannot use the state folder {path}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another agent uses it.
+    #[error("another agent uses the state folder {path}")]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A socket in it could not be opened.
+    #[error("the state folder {path} has too long a path: {MAX_SOCKET_PATH} bytes, with /run/status.sock, are the most that a socket can have")]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+impl StateDir {
+    /// Makes the folder if it is not there, and claims it.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn open(root: &Path) -> Result<Self, StateDirError> {
+        let io = |source| StateDirError::Io { path: root.to_owned(), source };
+        // Workers, which may run as another user, pass through to `tmp`.
+        for (folder, mode) in [("", 0o711), ("gen", 0o700), ("run", 0o711), ("logs", 0o700), ("tmp", 0o711)] {
+            let folder = root.join(folder);
+            DirBuilder::new().recursive(true).mode(mode).create(&folder).map_err(io)?;
+            fs::set_permissions(&folder, Permissions::from_mode(mode)).map_err(io)?;
+        }
+        let root = root.canonicalize().map_err(io)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(root.join("lock"));
+        let lock = lock.map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StateDirError::InUse { path: root }),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        let dir = Self { root, _lock: lock };
+        if dir.status_socket().as_os_str().len() > MAX_SOCKET_PATH {
+            return Err(StateDirError::TooLong { path: dir.root });
+        }
+        Ok(dir)
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn generations(&self) -> PathBuf {
+        self.root.join("gen")
+    }
+
+    pub(crate) fn current(&self) -> PathBuf {
+        self.root.join("current")
+    }
+
+    pub(crate) fn verified(&self) -> PathBuf {
+        self.root.join("verified")
+    }
+
+    pub(crate) fn pid_file(&self) -> PathBuf {
+        self.root.join("run/nginx.pid")
+    }
+
+    pub(crate) fn status_socket(&self) -> PathBuf {
+        self.root.join("run/status.sock")
+    }
+
+    pub(crate) fn error_log(&self) -> PathBuf {
+        self.root.join("logs/error.log")
+    }
+
+    pub(crate) fn temp_dir(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// What lets the agent in, if it was let in before.
+    pub(crate) fn credential(&self) -> io::Result<Option<Secret<String>>> {
+        match fs::read_to_string(self.root.join("credential")) {
+            Ok(text) => Ok(Some(Secret::new(text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// On disk when this returns.
+    pub(crate) fn keep_credential(&self, credential: &Secret<String>) -> io::Result<()> {
+        let draft = self.root.join("credential.new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(credential.expose().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&draft, self.root.join("credential"))?;
+        sync_folder(&self.root)
+    }
+
+    /// Lets a link point elsewhere, by one rename, on disk when this returns.
+    pub(crate) fn point(&self, link: &Path, to: &Path) -> io::Result<()> {
+        let draft = link.with_extension("new");
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        symlink(to, &draft)?;
+        fs::rename(&draft, link)?;
+        sync_folder(&self.root)
+    }
+}
+
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_agent_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = StateDir::open(folder.path()).unwrap();
+        assert!(matches!(StateDir::open(folder.path()), Err(StateDirError::InUse { .. })));
+        drop(first);
+        StateDir::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_socket_is_refused_at_its_edge() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        let room = MAX_SOCKET_PATH - "/run/status.sock".len() - base.as_os_str().len() - 1;
+        StateDir::open(&base.join("a".repeat(room))).unwrap();
+        let error = StateDir::open(&base.join("a".repeat(room + 1))).unwrap_err();
+        assert!(matches!(error, StateDirError::TooLong { .. }));
+    }
+
+    #[test]
+    fn the_credential_is_kept_for_the_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        assert!(dir.credential().unwrap().is_none());
+        dir.keep_credential(&Secret::new("abc".to_owned())).unwrap();
+        assert_eq!(dir.credential().unwrap().unwrap().expose(), "abc");
+        let mode = fs::metadata(folder.path().join("credential")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

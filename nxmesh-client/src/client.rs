@@ -1,0 +1,231 @@
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use nxmesh_core::Secret;
+use reqwest::{Response, StatusCode, Url, header};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{
+    Agents, ApiError, Auth, Error, Organizations, Result, Upstreams, VirtualHosts, Workspaces,
+    request::Call,
+    tenancy::Tokens,
+};
+
+/// How often a call that changes nothing is tried in all.
+const TRIES: usize = 4;
+/// The longest wait that a server may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A connection to one control plane, cheap to clone: clones are logged in together.
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    http: reqwest::Client,
+    base: Url,
+    tokens: RwLock<Option<Tokens>>,
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+/// Puts a [`Client`] together.
+#[derive(Debug)]
+#[must_use]
+pub struct ClientBuilder {
+    server: String,
+    timeout: Duration,
+    access_token: Option<Secret<String>>,
+}
+
+impl ClientBuilder {
+    /// How long one request may take; 30 s, if not set.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// A token to send, instead of logging in.
+    pub fn access_token(mut self, token: impl Into<String>) -> Self {
+        self.access_token = Some(Secret::new(token.into()));
+        self
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// [`Error::Address`] when the server's address is none.
+    pub fn build(self) -> Result<Client> {
+        let bad = || Error::Address(self.server.clone());
+        let mut base = Url::parse(&self.server).map_err(|_| bad())?;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(bad());
+        }
+        base.set_path(&format!("{}/v1/", base.path().trim_end_matches('/')));
+        // Another part of the program may have chosen already: any choice will do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().timeout(self.timeout).build().map_err(Error::Build)?;
+        let tokens = self.access_token.map(|access| Tokens { access, refresh: None });
+        let shared =
+            Shared { http, base, tokens: RwLock::new(tokens), refreshing: tokio::sync::Mutex::default() };
+        Ok(Client { shared: Arc::new(shared) })
+    }
+}
+
+impl Client {
+    /// A client of the server at this address: `http://127.0.0.1:8080`, or where the
+    /// routes are nested, `https://example.com/mesh`.
+    ///
+    /// # Errors
+    /// [`Error::Address`] when it is none.
+    pub fn new(server: impl Into<String>) -> Result<Self> {
+        Self::builder(server).build()
+    }
+
+    /// Starts putting one together.
+    pub fn builder(server: impl Into<String>) -> ClientBuilder {
+        ClientBuilder { server: server.into(), timeout: Duration::from_secs(30), access_token: None }
+    }
+
+    /// Logging in.
+    #[must_use]
+    pub fn auth(&self) -> Auth {
+        Auth::new(self.clone())
+    }
+
+    /// The organizations.
+    #[must_use]
+    pub fn organizations(&self) -> Organizations {
+        Organizations::new(self.clone())
+    }
+
+    /// The workspaces.
+    #[must_use]
+    pub fn workspaces(&self) -> Workspaces {
+        Workspaces::new(self.clone())
+    }
+
+    /// The hosts beside nginx.
+    #[must_use]
+    pub fn agents(&self) -> Agents {
+        Agents::new(self.clone())
+    }
+
+    /// What is served.
+    #[must_use]
+    pub fn virtual_hosts(&self) -> VirtualHosts {
+        VirtualHosts::new(self.clone())
+    }
+
+    /// What stands behind it.
+    #[must_use]
+    pub fn upstreams(&self) -> Upstreams {
+        Upstreams::new(self.clone())
+    }
+
+    pub(crate) fn keep(&self, tokens: Tokens) {
+        *self.shared.tokens.write().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
+    }
+
+    pub(crate) fn tokens(&self) -> Option<Tokens> {
+        self.shared.tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a call, and reads the object that is answered. An access token that has
+    /// expired is renewed, once.
+    pub(crate) async fn fetch<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
+        let (status, body) = self.send(call).await?;
+        serde_json::from_slice(&body).map_err(|source| Error::Answer { status: status.as_u16(), source: Some(source) })
+    }
+
+    /// Sends a call that answers nothing.
+    pub(crate) async fn send_only(&self, call: Call) -> Result<()> {
+        self.send(call).await.map(|_| ())
+    }
+
+    async fn send(&self, call: Call) -> Result<(StatusCode, bytes::Bytes)> {
+        let before = self.tokens();
+        match self.send_with_retry(&call, before.as_ref()).await {
+            Err(Error::Api(error)) if error.status == 401 && before.as_ref().is_some_and(|it| it.refresh.is_some()) => {
+                self.renew(before.as_ref()).await?;
+                self.send_with_retry(&call, self.tokens().as_ref()).await
+            }
+            done => done,
+        }
+    }
+
+    /// Renews the tokens, unless somebody else just did: a refresh token works once.
+    async fn renew(&self, before: Option<&Tokens>) -> Result<()> {
+        let _turn = self.shared.refreshing.lock().await;
+        let now = self.tokens();
+        let access = |it: Option<&Tokens>| it.map(|it| it.access.expose().clone());
+        if access(now.as_ref()) != access(before) {
+            return Ok(());
+        }
+        self.auth().refresh().await
+    }
+
+    pub(crate) async fn send_with_retry(&self, call: &Call, tokens: Option<&Tokens>) -> Result<(StatusCode, bytes::Bytes)> {
+        let mut waits = ExponentialBuilder::new().with_min_delay(Duration::from_millis(100)).with_jitter().with_max_times(TRIES - 1).build();
+        loop {
+            let (error, asked) = match self.send_once(call, tokens).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            match waits.next().filter(|_| may_repeat(call, &error)) {
+                Some(wait) => tokio::time::sleep(asked.unwrap_or(wait).min(LONGEST_WAIT)).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// One try; a failure comes with the wait that the server asks for.
+    async fn send_once(&self, call: &Call, tokens: Option<&Tokens>) -> Result<(StatusCode, bytes::Bytes), (Error, Option<Duration>)> {
+        let url = self.shared.base.join(&call.path).map_err(|_| (Error::Address(call.path.clone()), None))?;
+        let mut request = self.shared.http.request(call.method.clone(), url).query(&call.query);
+        if let Some(tokens) = tokens {
+            request = request.bearer_auth(tokens.access.expose());
+        }
+        if let Some(tag) = &call.if_match {
+            request = request.header(header::IF_MATCH, tag);
+        }
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        let failed = |error| (Error::Transport(error), None);
+        let response = request.send().await.map_err(failed)?;
+        let (status, wait) = (response.status(), retry_after(&response));
+        let body = response.bytes().await.map_err(failed)?;
+        if status.is_success() { Ok((status, body)) } else { Err((refusal(status, &body), wait)) }
+    }
+}
+
+/// Nothing was done, or it can be done twice.
+fn may_repeat(call: &Call, error: &Error) -> bool {
+    match error {
+        Error::Transport(error) => call.is_safe() || error.is_connect(),
+        Error::Api(error) => error.status == 429 || (error.status == 503 && call.is_safe()),
+        Error::Answer { .. } | Error::Address(_) | Error::Build(_) => false,
+    }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let header = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    header.parse().ok().map(Duration::from_secs)
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> Error {
+    #[derive(Deserialize)]
+    struct Envelope {
+        error: ApiError,
+    }
+    let status = status.as_u16();
+    match serde_json::from_slice::<Envelope>(body) {
+        Ok(Envelope { error }) => Error::Api(ApiError { status, ..error }),
+        Err(source) => Error::Answer { status, source: Some(source) },
+    }
+}

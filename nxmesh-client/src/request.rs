@@ -1,0 +1,59 @@
+//! What is sent: pure, nothing is sent here.
+
+use nxmesh_core::{ETag, PageRequest};
+use reqwest::Method;
+use serde::Serialize;
+
+/// One call of the API.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Vec<(&'static str, String)>,
+    pub(crate) if_match: Option<String>,
+    pub(crate) body: Option<serde_json::Value>,
+}
+
+impl Call {
+    fn new(method: Method, path: String) -> Self {
+        Self { method, path, query: Vec::new(), if_match: None, body: None }
+    }
+
+    pub(crate) fn get(path: String) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(crate) fn post(path: String) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    pub(crate) fn patch(path: String) -> Self {
+        Self::new(Method::PATCH, path)
+    }
+
+    pub(crate) fn delete(path: String) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
+    pub(crate) fn body(mut self, body: &impl Serialize) -> Self {
+        // The bodies of this crate have no keys that JSON lacks.
+        self.body = Some(serde_json::to_value(body).unwrap_or_default());
+        self
+    }
+
+    pub(crate) fn if_match(mut self, tag: &ETag) -> Self {
+        self.if_match = Some(tag.to_string());
+        self
+    }
+
+    pub(crate) fn page(mut self, page: PageRequest) -> Self {
+        self.query.push(("page", page.page().to_string()));
+        self.query.push(("per_page", page.per_page().to_string()));
+        self
+    }
+
+    /// Whether it may be sent twice: only what changes nothing.
+    pub(crate) fn is_safe(&self) -> bool {
+        self.method == Method::GET
+    }
+}

@@ -1,0 +1,65 @@
+use nxmesh_core::Secret;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{Client, Error, Result, request::Call};
+
+/// Logging in: `client.auth()`.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    client: Client,
+}
+
+/// What a client is logged in with.
+#[derive(Debug, Clone)]
+pub(crate) struct Tokens {
+    pub(crate) access: Secret<String>,
+    pub(crate) refresh: Option<Secret<String>>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: String,
+    refresh_token: String,
+}
+
+impl Auth {
+    pub(crate) const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Logs the client in, and all its clones. It stays so: tokens that expire are renewed.
+    ///
+    /// # Errors
+    /// `UNAUTHORIZED` when address or password is wrong.
+    pub async fn login(&self, email: &str, password: &str) -> Result<()> {
+        let call = Call::post("auth/login".to_owned()).body(&json!({"email": email, "password": password}));
+        self.take(call).await
+    }
+
+    /// Renews the tokens now.
+    ///
+    /// # Errors
+    /// `UNAUTHORIZED` when that is not possible any more: log in again.
+    pub async fn refresh(&self) -> Result<()> {
+        let refresh = self.client.tokens().and_then(|it| it.refresh);
+        let refresh = refresh.map(|it| it.expose().clone()).unwrap_or_default();
+        let call = Call::post("auth/refresh".to_owned()).body(&json!({"refresh_token": refresh}));
+        self.take(call).await
+    }
+
+    /// The token that is sent with each request, if there is one.
+    #[must_use]
+    pub fn access_token(&self) -> Option<Secret<String>> {
+        self.client.tokens().map(|it| it.access)
+    }
+
+    async fn take(&self, call: Call) -> Result<()> {
+        let (status, body) = self.client.send_with_retry(&call, None).await?;
+        let answer: Answer = serde_json::from_slice(&body)
+            .map_err(|source| Error::Answer { status: status.as_u16(), source: Some(source) })?;
+        let Answer { access_token, refresh_token } = answer;
+        self.client.keep(Tokens { access: Secret::new(access_token), refresh: Some(Secret::new(refresh_token)) });
+        Ok(())
+    }
+}

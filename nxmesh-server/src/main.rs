@@ -1,0 +1,56 @@
+//! The reference server.
+
+mod secrets;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use self::settings::Settings;
+
+/// What is wrong with how it was started.
+const USAGE: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = match Settings::try_parse() {
+        Ok(settings) => settings,
+        Err(error) if error.use_stderr() => return refuse(&one_line(&error.to_string())),
+        Err(help) => {
+            // Help and version are what was asked for; a closed pipe is no failure.
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let filter = match EnvFilter::try_new(&settings.log) {
+        Ok(filter) => filter,
+        Err(error) => return refuse(&format!("--log: {error}")),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let server = match serve::prepare(settings).await {
+        Ok(server) => server,
+        Err(error) => return refuse(&format!("{error:#}")),
+    };
+    match server.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nxmesh-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("nxmesh-server: {why}");
+    ExitCode::from(USAGE)
+}
+
+/// The reason of a usage error, without the help that follows it.
+fn one_line(error: &str) -> String {
+    let reason = error.split("\n\n").next().unwrap_or(error);
+    let words: Vec<_> = reason.trim_start_matches("error: ").split_whitespace().collect();
+    format!("{} (see --help)", words.join(" "))
+}

@@ -1,0 +1,113 @@
+//! Opens everything, serves, and closes in order.
+
+use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use nxmesh_core::{Mesh, Secret, store::sqlite::SqliteStore, tenancy::Users};
+use nxmesh_server::{grpc, http};
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    secrets::master_key,
+    settings::{Settings, StoreUrl},
+};
+
+/// How long requests may take to finish when the server is told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often an idle connection of an agent is probed.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// A server that can begin to serve: nothing can fail any more.
+pub(crate) struct Server {
+    mesh: Mesh,
+    http: TcpListener,
+    grpc: TcpListener,
+}
+
+pub(crate) async fn prepare(settings: Settings) -> Result<Server> {
+    check_exposure(&settings)?;
+    let http = bind("--http", settings.http).await?;
+    let grpc = bind("--grpc", settings.grpc).await?;
+    let folder = &settings.data_dir;
+    make_folder(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let master_key = master_key(settings.master_key.as_deref(), &folder.join("master.key"))?;
+    let StoreUrl::Sqlite(path) = settings.store.unwrap_or_else(|| StoreUrl::Sqlite(folder.join("nxmesh.db")));
+    let mesh = Mesh::builder()
+        .store(SqliteStore::open(path).await?)
+        .master_key(master_key)
+        .heartbeat_interval(Duration::from_secs(settings.heartbeat_seconds))
+        .build()
+        .await?;
+    make_administrator(&mesh.tenancy().users(), &settings.admin_email, settings.admin_password).await?;
+    Ok(Server { mesh, http, grpc })
+}
+
+impl Server {
+    pub(crate) async fn run(self) -> Result<()> {
+        let Self { mesh, http: http_listener, grpc: grpc_listener } = self;
+        println!("http listening on {}", http_listener.local_addr()?);
+        println!("grpc listening on {}", grpc_listener.local_addr()?);
+        let stop = CancellationToken::new();
+        let http = axum::serve(http_listener, http(mesh.clone())).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let grpc = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .add_service(grpc(&mesh))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(grpc_listener), stop.clone().cancelled_owned());
+        let serve = async { tokio::try_join!(async { http.await.map_err(anyhow::Error::from) }, async { grpc.await.map_err(anyhow::Error::from) }) };
+        tokio::pin!(serve);
+        tokio::select! {
+            ended = &mut serve => { ended?; }
+            told = told_to_stop() => {
+                told?;
+                tracing::info!("stopping");
+                stop.cancel();
+                // Streams of agents end with their sessions, and requests by themselves.
+                mesh.shutdown().await;
+                if tokio::time::timeout(DRAIN, serve).await.is_err() {
+                    tracing::warn!("some requests did not finish in time");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn told_to_stop() -> Result<()> {
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
+    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn check_exposure(settings: &Settings) -> Result<()> {
+    for (flag, address) in [("--http", settings.http), ("--grpc", settings.grpc)] {
+        if !address.ip().is_loopback() && !settings.insecure {
+            bail!("{flag} {address} is plain text beyond loopback: pass --insecure if that is what you want");
+        }
+    }
+    Ok(())
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {flag} {address}"))
+}
+
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+async fn make_administrator(users: &Users, email: &str, password: Option<String>) -> Result<()> {
+    let given = password.is_some();
+    let password = password.map_or_else(Secret::random_password, Secret::new);
+    let made = users.create_first(email, password.clone()).await.context("the administrator")?;
+    if made.is_some() && !given {
+        println!("administrator {email} with password {}", password.expose());
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! What the reference server is told on its command line and in its environment.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+
+use clap::Parser;
+
+/// The NxMesh control plane: REST for people and programs, gRPC for agents.
+#[derive(Debug, Parser)]
+#[command(name = "nxmesh-server", version)]
+pub(crate) struct Settings {
+    /// Where to serve REST; port 0 takes a free one
+    #[arg(long, env = "NXMESH_HTTP", default_value = "127.0.0.1:8080")]
+    pub(crate) http: SocketAddr,
+
+    /// Where to serve agents; port 0 takes a free one
+    #[arg(long, env = "NXMESH_GRPC", default_value = "127.0.0.1:9090")]
+    pub(crate) grpc: SocketAddr,
+
+    /// Where everything is kept: sqlite:PATH [default: sqlite:DATA_DIR/nxmesh.db]
+    #[arg(long, env = "NXMESH_STORE")]
+    pub(crate) store: Option<StoreUrl>,
+
+    /// Where the server keeps its own files
+    #[arg(long, env = "NXMESH_DATA_DIR", default_value = "nxmesh-data")]
+    pub(crate) data_dir: PathBuf,
+
+    /// Allow plain text beyond loopback
+    #[arg(long, env = "NXMESH_INSECURE")]
+    pub(crate) insecure: bool,
+
+    /// How often agents report, in seconds
+    #[arg(long, env = "NXMESH_HEARTBEAT_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) heartbeat_seconds: u64,
+
+    /// The e-mail address of the administrator that is made on an empty store
+    #[arg(long, env = "NXMESH_ADMIN_EMAIL", default_value = "admin@localhost")]
+    pub(crate) admin_email: String,
+
+    /// The password of that administrator; a random one is printed once if not set
+    #[arg(long, env = "NXMESH_ADMIN_PASSWORD", hide_env_values = true)]
+    pub(crate) admin_password: Option<String>,
+
+    /// The key that other secrets are stored under, 32 bytes in base64; a file in the
+    /// data folder if not set
+    #[arg(long, env = "NXMESH_MASTER_KEY", hide_env_values = true)]
+    pub(crate) master_key: Option<String>,
+
+    /// What to log: error, warn, info, debug, trace, or a filter for each module
+    #[arg(long, env = "NXMESH_LOG", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// Which store, and where.
+#[derive(Debug, Clone)]
+pub(crate) enum StoreUrl {
+    /// One file.
+    Sqlite(PathBuf),
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
+            Some(_) | None => Err("must be sqlite:PATH".to_owned()),
+        }
+    }
+}
