@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Real parts to test and measure with: server and agent as processes, nginx,
+//! servers behind it, and clients that count.
+
+mod agent;
+mod backend;
+mod load;
+mod mesh;
+mod nginx;
+mod ports;
+mod process;
+mod server;
+
+pub use self::{
+    agent::AgentProcess,
+    backend::Backend,
+    load::{Load, Tally},
+    mesh::TestMesh,
+    nginx::{NginxBinary, get, wait_for},
+    ports::free_port,
+    process::{Process, binary},
+    server::ServerProcess,
+};

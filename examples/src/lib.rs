@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Starting templates, a file each: see the programs of this package.

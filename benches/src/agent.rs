@@ -1,0 +1,91 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rustix::process::Signal;
+use tokio::process::Command;
+
+use crate::{NginxBinary, Process, binary, process::signal};
+
+/// The reference agent, with an nginx of its own, which ends with this.
+#[derive(Debug)]
+pub struct AgentProcess {
+    folder: PathBuf,
+    server: String,
+    token: String,
+    nginx: NginxBinary,
+    process: Process,
+}
+
+impl AgentProcess {
+    /// Starts an agent with its state in this folder.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(folder: &Path, server: &str, token: &str, nginx: &NginxBinary) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let process = spawn(folder, server, token, nginx)?;
+        let (folder, server, token) = (folder.to_owned(), server.to_owned(), token.to_owned());
+        Ok(Self { folder, server, token, nginx: nginx.clone(), process })
+    }
+
+    /// Kills the agent as `kill -9` does; nginx goes on.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.process.kill().await
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = spawn(&self.folder, &self.server, &self.token, &self.nginx)?;
+        Ok(())
+    }
+
+    /// The program.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// The process id of nginx's master, if it runs.
+    #[must_use]
+    pub fn nginx_pid(&self) -> Option<u32> {
+        std::fs::read_to_string(self.folder.join("run/nginx.pid")).ok()?.trim().parse().ok()
+    }
+
+    /// Sends a signal to nginx's master.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal_nginx(&self, what: Signal) -> Result<()> {
+        let pid = self.nginx_pid().ok_or_else(|| anyhow::anyhow!("nginx does not run"))?;
+        signal(pid, what)
+    }
+
+    /// Where its state is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for AgentProcess {
+    fn drop(&mut self) {
+        if let Some(pid) = self.process.id() {
+            // The agent first: it would start nginx again.
+            let _ = signal(pid, Signal::KILL);
+        }
+        // An nginx that never started, or has ended, is fine too.
+        let _ = self.signal_nginx(Signal::TERM);
+    }
+}
+
+fn spawn(folder: &Path, server: &str, token: &str, nginx: &NginxBinary) -> Result<Process> {
+    let mut command = Command::new(binary("nxmesh-agent")?);
+    command.args(["--server", server, "--token", token]);
+    command.arg("--state-dir").arg(folder).arg("--nginx").arg(nginx.path());
+    Process::start(&mut command, &folder.join("agent.log"))
+}

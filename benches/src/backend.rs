@@ -1,0 +1,41 @@
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use axum::{Router, routing::any};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// A server that answers its name to whatever it is asked.
+#[derive(Debug)]
+pub struct Backend {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Backend {
+    /// Starts one on a free port.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn start(name: &'static str) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let app = Router::new().fallback(any(move || async move { name }));
+        let task = tokio::spawn(async move {
+            // It ends with this process.
+            let _ = axum::serve(listener, app).await;
+        });
+        Ok(Self { address, task })
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,127 @@
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use nxmesh_client::Client;
+use nxmesh_core::{
+    gateway::{Agent, AgentId, AgentState, NewLocation, NewRegistrationToken, NewUpstream, NewVirtualHost, UpstreamServer, VirtualHost},
+    tenancy::{NewOrganization, NewWorkspace, WorkspaceId},
+};
+use tempfile::TempDir;
+
+use crate::{
+    AgentProcess, Backend, NginxBinary, ServerProcess, get,
+    server::{EMAIL, PASSWORD},
+    wait_for,
+};
+
+/// How long anything here may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server, an agent with its nginx, a server behind, and a client that is logged in.
+#[derive(Debug)]
+pub struct TestMesh {
+    /// The agent; dropped first, with its nginx.
+    pub agent: AgentProcess,
+    /// The server.
+    pub server: ServerProcess,
+    /// What answers behind nginx.
+    pub backend: Backend,
+    /// Logged in as the administrator.
+    pub client: Client,
+    /// The workspace that everything is in.
+    pub workspace: WorkspaceId,
+    /// Which agent it is.
+    pub agent_id: AgentId,
+    folder: TempDir,
+}
+
+impl TestMesh {
+    /// Starts all of it, and waits until the agent is online.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn start(nginx: &NginxBinary) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let server = ServerProcess::start(&folder.path().join("server")).await?;
+        let client = Client::new(server.http())?;
+        client.auth().login(EMAIL, PASSWORD).await?;
+        let organization = NewOrganization { name: "Acme".into(), slug: "acme".into() };
+        let organization = client.organizations().create(&organization).await?;
+        let workspace = NewWorkspace { name: "Test".into(), slug: "test".into(), settings: Default::default() };
+        let workspace = client.workspaces().create(organization.id, &workspace).await?.id;
+        let token = NewRegistrationToken { name: "agent".into(), labels: Default::default(), expires_in_hours: 1 };
+        let token = client.agents().create_token(workspace, &token).await?;
+        let state = folder.path().join("agent");
+        let agent = AgentProcess::start(&state, &server.grpc(), token.token.expose(), nginx)?;
+        let backend = Backend::start("hello from the backend\n").await?;
+        let agent_id = token.agent_id;
+        let mesh = Self { agent, server, backend, client, workspace, agent_id, folder };
+        mesh.wait_for_state(AgentState::Online).await?;
+        Ok(mesh)
+    }
+
+    /// The agent as the API shows it.
+    ///
+    /// # Errors
+    /// Those of the client.
+    pub async fn shown(&self) -> Result<Agent> {
+        Ok(self.client.agents().get(self.agent_id).await?)
+    }
+
+    /// Waits until the API shows the agent in this state.
+    ///
+    /// # Errors
+    /// When that does not come.
+    pub async fn wait_for_state(&self, state: AgentState) -> Result<Duration> {
+        let what = format!("the agent to be {state:?}; see {}", self.folder.path().display());
+        wait_for(&what, PATIENCE, || async { self.shown().await.is_ok_and(|it| it.state == state) }).await
+    }
+
+    /// A virtual host that proxies to the backend by address.
+    #[must_use]
+    pub fn host(&self, name: &str, port: u16) -> NewVirtualHost {
+        let location = NewLocation {
+            path: "/".into(),
+            proxy_pass: Some(format!("http://{}", self.backend.address())),
+            ..NewLocation::default()
+        };
+        NewVirtualHost {
+            name: name.into(),
+            server_name: name.into(),
+            listen_port: port.into(),
+            locations: vec![location],
+            ..NewVirtualHost::default()
+        }
+    }
+
+    /// Makes a virtual host, and waits until nginx answers for it.
+    ///
+    /// # Errors
+    /// When it is refused, or does not come.
+    pub async fn serve(&self, new: &NewVirtualHost) -> Result<VirtualHost> {
+        let made = self.client.virtual_hosts().create(self.workspace, new).await?;
+        let port = made.spec.listen_port;
+        let name = made.spec.server_name.iter().next().map(|it| it.as_str().to_owned()).unwrap_or_default();
+        let answers = || async { get(port, &name, "/").await.is_ok_and(|(status, _)| status == 200) };
+        wait_for("the new virtual host", PATIENCE, answers).await?;
+        Ok(made)
+    }
+
+    /// An upstream of the backend.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> NewUpstream {
+        NewUpstream {
+            name: name.into(),
+            algorithm: Default::default(),
+            servers: vec![UpstreamServer::at(self.backend.address())],
+            health_check: None,
+            keepalive_connections: 16,
+        }
+    }
+
+    /// Where a test may put files.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+}

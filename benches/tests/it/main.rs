@@ -1,0 +1,3 @@
+//! All parts together: the reference server and agent as processes, a real nginx.
+
+mod apply;
