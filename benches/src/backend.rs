@@ -2,13 +2,13 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use axum::{Router, routing::any};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinSet};
 
 /// A server that answers its name to whatever it is asked.
 #[derive(Debug)]
 pub struct Backend {
     address: SocketAddr,
-    task: JoinHandle<()>,
+    task: JoinSet<()>,
 }
 
 impl Backend {
@@ -20,7 +20,8 @@ impl Backend {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let app = Router::new().fallback(any(move || async move { name }));
-        let task = tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             // It ends with this process.
             let _ = axum::serve(listener, app).await;
         });
@@ -36,6 +37,6 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        self.task.abort();
+        self.task.abort_all();
     }
 }

@@ -96,7 +96,11 @@ async fn client(port: u16, host: String, connections: Connections, stop: Arc<Ato
         let met = match stream {
             Err(error) => Met::Failure(format!("connect: {error}")),
             Ok(mut stream) => {
-                let asked = tokio::time::timeout(Duration::from_secs(10), ask(&mut stream, &host, connections, reused)).await;
+                let asked = tokio::time::timeout(
+                    Duration::from_secs(10),
+                    ask(&mut stream, &host, connections, reused),
+                )
+                .await;
                 let met = asked.unwrap_or_else(|_| Met::Failure("no answer in 10 s".to_owned()));
                 if matches!(met, Met::Answer { keep: true }) {
                     kept = Some(stream);
@@ -137,7 +141,11 @@ async fn ask(stream: &mut TcpStream, host: &str, connections: Connections, reuse
 
 /// A connection that broke: the reason tells whether a client may just repeat.
 fn broken(reused: bool, answer: &[u8], why: &str) -> Met {
-    if reused && answer.is_empty() { Met::ClosedIdle } else { Met::Failure(format!("{why} after {} bytes", answer.len())) }
+    if reused && answer.is_empty() {
+        Met::ClosedIdle
+    } else {
+        Met::Failure(format!("{why} after {} bytes", answer.len()))
+    }
 }
 
 /// What a whole answer means; `None` while it is not whole.
@@ -145,7 +153,9 @@ fn whole(answer: &[u8]) -> Option<Met> {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let lower = head.to_ascii_lowercase();
-    let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+    let length = lower
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
     if body.len() < length? {
         return None;
     }

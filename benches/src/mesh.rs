@@ -3,7 +3,10 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Result;
 use nxmesh_client::Client;
 use nxmesh_core::{
-    gateway::{Agent, AgentId, AgentState, NewLocation, NewRegistrationToken, NewUpstream, NewVirtualHost, UpstreamServer, VirtualHost},
+    gateway::{
+        Agent, AgentId, AgentState, NewLocation, NewRegistrationToken, NewUpstream, NewVirtualHost,
+        UpstreamServer, VirtualHost,
+    },
     tenancy::{NewOrganization, NewWorkspace, WorkspaceId},
 };
 use tempfile::TempDir;
@@ -47,9 +50,14 @@ impl TestMesh {
         client.auth().login(EMAIL, PASSWORD).await?;
         let organization = NewOrganization { name: "Acme".into(), slug: "acme".into() };
         let organization = client.organizations().create(&organization).await?;
-        let workspace = NewWorkspace { name: "Test".into(), slug: "test".into(), settings: Default::default() };
+        let workspace =
+            NewWorkspace { name: "Test".into(), slug: "test".into(), settings: Default::default() };
         let workspace = client.workspaces().create(organization.id, &workspace).await?.id;
-        let token = NewRegistrationToken { name: "agent".into(), labels: Default::default(), expires_in_hours: 1 };
+        let token = NewRegistrationToken {
+            name: "agent".into(),
+            labels: Default::default(),
+            expires_in_hours: 1,
+        };
         let token = client.agents().create_token(workspace, &token).await?;
         let state = folder.path().join("agent");
         let agent = AgentProcess::start(&state, &server.grpc(), token.token.expose(), nginx)?;
@@ -74,7 +82,8 @@ impl TestMesh {
     /// When that does not come.
     pub async fn wait_for_state(&self, state: AgentState) -> Result<Duration> {
         let what = format!("the agent to be {state:?}; see {}", self.folder.path().display());
-        wait_for(&what, PATIENCE, || async { self.shown().await.is_ok_and(|it| it.state == state) }).await
+        wait_for(&what, PATIENCE, || async { self.shown().await.is_ok_and(|it| it.state == state) })
+            .await
     }
 
     /// A virtual host that proxies to the backend by address.
@@ -101,8 +110,15 @@ impl TestMesh {
     pub async fn serve(&self, new: &NewVirtualHost) -> Result<VirtualHost> {
         let made = self.client.virtual_hosts().create(self.workspace, new).await?;
         let port = made.spec.listen_port;
-        let name = made.spec.server_name.iter().next().map(|it| it.as_str().to_owned()).unwrap_or_default();
-        let answers = || async { get(port, &name, "/").await.is_ok_and(|(status, _)| status == 200) };
+        let name = made
+            .spec
+            .server_name
+            .iter()
+            .next()
+            .map(|it| it.as_str().to_owned())
+            .unwrap_or_default();
+        let answers =
+            || async { get(port, &name, "/").await.is_ok_and(|(status, _)| status == 200) };
         wait_for("the new virtual host", PATIENCE, answers).await?;
         Ok(made)
     }

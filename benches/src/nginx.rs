@@ -32,11 +32,17 @@ impl NginxBinary {
         Self::find("NXMESH_TEST_NGINX_CURRENT", tools)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "which program to test with is said in the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "which program to test with is said in the environment"
+    )]
     fn find(variable: &str, usual: PathBuf) -> Result<Self> {
         let path = std::env::var(variable).map_or(usual, PathBuf::from);
         if !path.is_file() {
-            bail!("{} is missing: ./scripts/test installs it, or {variable} names another", path.display());
+            bail!(
+                "{} is missing: ./scripts/test installs it, or {variable} names another",
+                path.display()
+            );
         }
         Ok(Self(path.canonicalize()?))
     }
@@ -68,7 +74,11 @@ pub async fn get(port: u16, host: &str, path: &str) -> Result<(u16, String)> {
 ///
 /// # Errors
 /// When it is not so in time, saying what was waited for.
-pub async fn wait_for<F: Future<Output = bool>>(what: &str, patience: Duration, mut ask: impl FnMut() -> F) -> Result<Duration> {
+pub async fn wait_for<F: Future<Output = bool>>(
+    what: &str,
+    patience: Duration,
+    mut ask: impl FnMut() -> F,
+) -> Result<Duration> {
     let began = Instant::now();
     while began.elapsed() < patience {
         if ask().await {

@@ -1,9 +1,4 @@
-use std::{
-    env,
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::{env, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::{
@@ -28,7 +23,12 @@ impl Process {
     /// When it cannot be started.
     pub fn start(command: &mut Command, log: &std::path::Path) -> Result<Self> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn();
         let mut child = child.with_context(|| format!("cannot start {command:?}"))?;
         let stdout = child.stdout.take().context("the program has no output")?;
         Ok(Self { child, lines: BufReader::new(stdout).lines() })
@@ -47,7 +47,9 @@ impl Process {
             }
             bail!("the program ended without saying {lead:?}")
         };
-        tokio::time::timeout(READY, find).await.with_context(|| format!("the program does not say {lead:?}"))?
+        tokio::time::timeout(READY, find)
+            .await
+            .with_context(|| format!("the program does not say {lead:?}"))?
     }
 
     /// Its process id, while it runs.
@@ -86,7 +88,8 @@ impl Process {
 
 /// Sends a signal to a process.
 pub(crate) fn signal(id: u32, signal: rustix::process::Signal) -> Result<()> {
-    let pid = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw).context("no process id")?;
+    let pid =
+        i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw).context("no process id")?;
     rustix::process::kill_process(pid, signal).context("cannot signal")
 }
 
@@ -98,5 +101,7 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     let own = env::current_exe()?;
     let folders = own.ancestors().skip(1).take(3);
     let mut found = folders.map(|folder| folder.join(name)).filter(|path| path.is_file());
-    found.next().with_context(|| format!("{name} is not built: run `cargo build --workspace`, or ./scripts/test"))
+    found.next().with_context(|| {
+        format!("{name} is not built: run `cargo build --workspace`, or ./scripts/test")
+    })
 }

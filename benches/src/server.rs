@@ -62,7 +62,8 @@ impl ServerProcess {
     /// When it does not start.
     pub async fn kill_and_restart(&mut self) -> Result<()> {
         self.process.kill().await?;
-        *self = Self::start_on(&self.folder.clone(), &self.http.clone(), &self.grpc.clone()).await?;
+        *self =
+            Self::start_on(&self.folder.clone(), &self.http.clone(), &self.grpc.clone()).await?;
         Ok(())
     }
 }

@@ -51,7 +51,12 @@ pub struct Agent {
 impl Agent {
     /// An agent that keeps its state there and reaches the control plane by this transport.
     pub fn new(dir: StateDir, settings: AgentSettings, connector: impl Connector) -> Self {
-        Self { dir: Arc::new(dir), settings, connector: Arc::new(connector), clock: Arc::new(SystemClock) }
+        Self {
+            dir: Arc::new(dir),
+            settings,
+            connector: Arc::new(connector),
+            clock: Arc::new(SystemClock),
+        }
     }
 
     /// Runs until it is told to stop: looks after nginx from the first moment, and
@@ -61,10 +66,19 @@ impl Agent {
     /// When nginx cannot be used at all: no program, or none that starts.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NginxError> {
         let Self { dir, settings, connector, clock } = self;
-        let nginx = Nginx::new(settings.nginx.clone(), settings.nginx_user.clone(), Arc::clone(&dir));
+        let nginx =
+            Nginx::new(settings.nginx.clone(), settings.nginx_user.clone(), Arc::clone(&dir));
         let tasks = Tasks::default();
         let (engine, reports) = Engine::begin(nginx.clone(), &tasks, settings.on_exit).await?;
-        let link = link::Link { dir, settings, connector, clock, engine: Arc::new(engine), nginx, tasks: tasks.clone() };
+        let link = link::Link {
+            dir,
+            settings,
+            connector,
+            clock,
+            engine: Arc::new(engine),
+            nginx,
+            tasks: tasks.clone(),
+        };
         tasks.spawn(link.run(reports));
         stop.cancelled().await;
         tasks.shutdown().await;

@@ -50,11 +50,17 @@ async fn main() -> ExitCode {
 fn prepare(settings: Settings) -> Result<Agent> {
     let server = address(&settings.server)?;
     if settings.server.starts_with("http:") && !server.is_loopback() && !settings.insecure {
-        bail!("--server {} is plain text beyond loopback: use https, or pass --insecure", settings.server);
+        bail!(
+            "--server {} is plain text beyond loopback: use https, or pass --insecure",
+            settings.server
+        );
     }
     let connector = GrpcConnector::new(&settings.server).context("--server")?;
     let token = match &settings.token_file {
-        Some(file) => Some(fs::read_to_string(file).with_context(|| format!("cannot read --token-file {}", file.display()))?),
+        Some(file) => Some(
+            fs::read_to_string(file)
+                .with_context(|| format!("cannot read --token-file {}", file.display()))?,
+        ),
         None => settings.token,
     };
     if !settings.nginx.is_file() {
@@ -91,20 +97,25 @@ async fn run(agent: Agent) -> Result<()> {
 fn address(server: &str) -> Result<IpAddr> {
     let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
-    let with_port = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
-        authority.to_owned()
-    } else {
-        format!("{authority}:443")
-    };
-    let mut addresses = with_port.to_socket_addrs().with_context(|| format!("--server {server}"))?;
+    let with_port =
+        if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            authority.to_owned()
+        } else {
+            format!("{authority}:443")
+        };
+    let mut addresses =
+        with_port.to_socket_addrs().with_context(|| format!("--server {server}"))?;
     addresses.next().map(|it| it.ip()).with_context(|| format!("--server {server} has no address"))
 }
 
 /// The address from which the server is reached. Nothing is sent for this.
 fn own_address(server: IpAddr) -> IpAddr {
     let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any).and_then(|socket| socket.connect((server, 9)).map(|()| socket));
-    socket.and_then(|socket| socket.local_addr()).map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.ip())
+    let socket =
+        UdpSocket::bind(any).and_then(|socket| socket.connect((server, 9)).map(|()| socket));
+    socket
+        .and_then(|socket| socket.local_addr())
+        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.ip())
 }
 
 /// Root's workers must not be root: the first of the users that packages of nginx make.

@@ -42,7 +42,9 @@ pub enum StateDirError {
         path: PathBuf,
     },
     /// A socket in it could not be opened.
-    #[error("the state folder {path} has too long a path: {MAX_SOCKET_PATH} bytes, with /run/status.sock, are the most that a socket can have")]
+    #[error(
+        "the state folder {path} has too long a path: {MAX_SOCKET_PATH} bytes, with /run/status.sock, are the most that a socket can have"
+    )]
     TooLong {
         /// Which.
         path: PathBuf,
@@ -57,13 +59,20 @@ impl StateDir {
     pub fn open(root: &Path) -> Result<Self, StateDirError> {
         let io = |source| StateDirError::Io { path: root.to_owned(), source };
         // Workers, which may run as another user, pass through to `tmp`.
-        for (folder, mode) in [("", 0o711), ("gen", 0o700), ("run", 0o711), ("logs", 0o700), ("tmp", 0o711)] {
+        for (folder, mode) in
+            [("", 0o711), ("gen", 0o700), ("run", 0o711), ("logs", 0o700), ("tmp", 0o711)]
+        {
             let folder = root.join(folder);
             DirBuilder::new().recursive(true).mode(mode).create(&folder).map_err(io)?;
             fs::set_permissions(&folder, Permissions::from_mode(mode)).map_err(io)?;
         }
         let root = root.canonicalize().map_err(io)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(root.join("lock"));
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(root.join("lock"));
         let lock = lock.map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -123,7 +132,8 @@ impl StateDir {
     /// On disk when this returns.
     pub(crate) fn keep_credential(&self, credential: &Secret<String>) -> io::Result<()> {
         let draft = self.root.join("credential.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(credential.expose().as_bytes())?;
         file.sync_all()?;
         fs::rename(&draft, self.root.join("credential"))?;

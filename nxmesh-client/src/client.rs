@@ -10,8 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     Agents, ApiError, Auth, Error, Organizations, Result, Upstreams, VirtualHosts, Workspaces,
-    request::Call,
-    tenancy::Tokens,
+    request::Call, tenancy::Tokens,
 };
 
 /// How often a call that changes nothing is tried in all.
@@ -68,10 +67,15 @@ impl ClientBuilder {
         base.set_path(&format!("{}/v1/", base.path().trim_end_matches('/')));
         // Another part of the program may have chosen already: any choice will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().timeout(self.timeout).build().map_err(Error::Build)?;
+        let http =
+            reqwest::Client::builder().timeout(self.timeout).build().map_err(Error::Build)?;
         let tokens = self.access_token.map(|access| Tokens { access, refresh: None });
-        let shared =
-            Shared { http, base, tokens: RwLock::new(tokens), refreshing: tokio::sync::Mutex::default() };
+        let shared = Shared {
+            http,
+            base,
+            tokens: RwLock::new(tokens),
+            refreshing: tokio::sync::Mutex::default(),
+        };
         Ok(Client { shared: Arc::new(shared) })
     }
 }
@@ -88,7 +92,11 @@ impl Client {
 
     /// Starts putting one together.
     pub fn builder(server: impl Into<String>) -> ClientBuilder {
-        ClientBuilder { server: server.into(), timeout: Duration::from_secs(30), access_token: None }
+        ClientBuilder {
+            server: server.into(),
+            timeout: Duration::from_secs(30),
+            access_token: None,
+        }
     }
 
     /// Logging in.
@@ -139,7 +147,8 @@ impl Client {
     /// expired is renewed, once.
     pub(crate) async fn fetch<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
         let (status, body) = self.send(call).await?;
-        serde_json::from_slice(&body).map_err(|source| Error::Answer { status: status.as_u16(), source: Some(source) })
+        serde_json::from_slice(&body)
+            .map_err(|source| Error::Answer { status: status.as_u16(), source: Some(source) })
     }
 
     /// Sends a call that answers nothing.
@@ -150,7 +159,10 @@ impl Client {
     async fn send(&self, call: Call) -> Result<(StatusCode, bytes::Bytes)> {
         let before = self.tokens();
         match self.send_with_retry(&call, before.as_ref()).await {
-            Err(Error::Api(error)) if error.status == 401 && before.as_ref().is_some_and(|it| it.refresh.is_some()) => {
+            Err(Error::Api(error))
+                if error.status == 401
+                    && before.as_ref().is_some_and(|it| it.refresh.is_some()) =>
+            {
                 self.renew(before.as_ref()).await?;
                 self.send_with_retry(&call, self.tokens().as_ref()).await
             }
@@ -169,8 +181,16 @@ impl Client {
         self.auth().refresh().await
     }
 
-    pub(crate) async fn send_with_retry(&self, call: &Call, tokens: Option<&Tokens>) -> Result<(StatusCode, bytes::Bytes)> {
-        let mut waits = ExponentialBuilder::new().with_min_delay(Duration::from_millis(100)).with_jitter().with_max_times(TRIES - 1).build();
+    pub(crate) async fn send_with_retry(
+        &self,
+        call: &Call,
+        tokens: Option<&Tokens>,
+    ) -> Result<(StatusCode, bytes::Bytes)> {
+        let mut waits = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(100))
+            .with_jitter()
+            .with_max_times(TRIES - 1)
+            .build();
         loop {
             let (error, asked) = match self.send_once(call, tokens).await {
                 Ok(answer) => return Ok(answer),
@@ -184,8 +204,16 @@ impl Client {
     }
 
     /// One try; a failure comes with the wait that the server asks for.
-    async fn send_once(&self, call: &Call, tokens: Option<&Tokens>) -> Result<(StatusCode, bytes::Bytes), (Error, Option<Duration>)> {
-        let url = self.shared.base.join(&call.path).map_err(|_| (Error::Address(call.path.clone()), None))?;
+    async fn send_once(
+        &self,
+        call: &Call,
+        tokens: Option<&Tokens>,
+    ) -> Result<(StatusCode, bytes::Bytes), (Error, Option<Duration>)> {
+        let url = self
+            .shared
+            .base
+            .join(&call.path)
+            .map_err(|_| (Error::Address(call.path.clone()), None))?;
         let mut request = self.shared.http.request(call.method.clone(), url).query(&call.query);
         if let Some(tokens) = tokens {
             request = request.bearer_auth(tokens.access.expose());

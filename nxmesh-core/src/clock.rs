@@ -56,5 +56,9 @@ impl Clock for ManualClock {
 pub(crate) fn new_id<T: ?Sized>(clock: &dyn Clock) -> Id<T> {
     let now = clock.now();
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
-    Id::from_uuid(Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos())))
+    Id::from_uuid(Uuid::new_v7(Timestamp::from_unix(
+        NoContext,
+        seconds,
+        now.timestamp_subsec_nanos(),
+    )))
 }

@@ -157,8 +157,16 @@ mod tests {
     #[test]
     fn display_names_every_field_and_leaves_the_source_to_the_chain() {
         let error = Error::invalid(vec![
-            FieldError { field: "a".into(), message: "is odd".into(), code: FieldCode::InvalidValue },
-            FieldError { field: "b[1]".into(), message: "is even".into(), code: FieldCode::InvalidValue },
+            FieldError {
+                field: "a".into(),
+                message: "is odd".into(),
+                code: FieldCode::InvalidValue,
+            },
+            FieldError {
+                field: "b[1]".into(),
+                message: "is even".into(),
+                code: FieldCode::InvalidValue,
+            },
         ])
         .with_source("cause");
         assert_eq!(error.to_string(), "request validation failed: a: is odd; b[1]: is even");

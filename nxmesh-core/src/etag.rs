@@ -47,7 +47,8 @@ impl IfMatch {
             Self::Any => Ok(()),
             Self::OneOf(tags) if tags.contains(current) => Ok(()),
             Self::OneOf(_) => {
-                let message = format!("the object was changed in the meantime: it is at {current} now");
+                let message =
+                    format!("the object was changed in the meantime: it is at {current} now");
                 Err(Error::new(ErrorKind::Precondition, message))
             }
         }
@@ -61,9 +62,15 @@ mod tests {
     #[test]
     fn matches_as_rfc_9110_says() {
         let current = ETag::new(7);
-        for (header, holds) in
-            [("*", true), ("\"7\"", true), ("\"6\", \"7\"", true), ("\"6\"", false), ("W/\"7\"", false), ("7", false), ("", false)]
-        {
+        for (header, holds) in [
+            ("*", true),
+            ("\"7\"", true),
+            ("\"6\", \"7\"", true),
+            ("\"6\"", false),
+            ("W/\"7\"", false),
+            ("7", false),
+            ("", false),
+        ] {
             assert_eq!(IfMatch::parse(header).check(&current).is_ok(), holds, "{header}");
         }
     }

@@ -29,7 +29,6 @@ pub struct Mesh {
 
 impl Mesh {
     /// Starts putting one together.
-    #[must_use]
     pub fn builder() -> MeshBuilder {
         MeshBuilder::default()
     }
@@ -118,8 +117,13 @@ impl MeshBuilder {
         let master = self.master_key.unwrap_or_else(MasterKey::generate);
         let tasks = Tasks::default();
         let tenancy = Tenancy::open(tenancy, Arc::clone(&self.clock), &master).await?;
-        let gateway =
-            Gateway::open(gateway, tenancy.clone(), self.clock, tasks.clone(), self.heartbeat_interval);
+        let gateway = Gateway::open(
+            gateway,
+            tenancy.clone(),
+            self.clock,
+            tasks.clone(),
+            self.heartbeat_interval,
+        );
         Ok(Mesh { tenancy, gateway, tasks })
     }
 }

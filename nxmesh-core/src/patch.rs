@@ -151,7 +151,11 @@ mod tests {
             (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
             (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
             (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
-            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
             (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
             (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
             (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
@@ -186,7 +190,11 @@ mod tests {
             (json!([]), "body", FieldCode::InvalidValue),
         ] {
             let error = from_json::<Outer>(json.clone()).unwrap_err();
-            assert_eq!((error.fields()[0].field.as_str(), error.fields()[0].code), (field, code), "{json}");
+            assert_eq!(
+                (error.fields()[0].field.as_str(), error.fields()[0].code),
+                (field, code),
+                "{json}"
+            );
         }
     }
 }

@@ -87,7 +87,7 @@ impl Malformed {
 /// Where in the input we are: built on the stack, written out only on a mistake.
 #[derive(Debug, Clone, Copy)]
 pub struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
+    parent: Option<&'a Self>,
     step: Step<'a>,
 }
 

@@ -9,7 +9,9 @@ use crate::tenancy::{UserId, WorkspaceId};
 
 /// The number of a state of a workspace. A new workspace is at 0, and each
 /// change that may matter to an agent counts one further.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct RevisionNumber(pub u64);
 

@@ -13,7 +13,6 @@ pub struct Tasks {
 
 impl Tasks {
     /// Runs a task until it ends; it should end when [`stopping`](Self::stopping) says so.
-    #[expect(clippy::disallowed_methods, reason = "this is the owner that others are sent to")]
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(task);
     }

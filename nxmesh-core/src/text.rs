@@ -18,7 +18,6 @@ macro_rules! text_type {
             /// Says what is wrong and what would be right.
             pub fn parse(text: impl Into<String>) -> Result<Self, $crate::problems::Malformed> {
                 let text: String = text.into();
-                #[expect(clippy::redundant_closure_call, reason = "a path or a closure")]
                 ($check)(text.as_str())?;
                 Ok(Self(text))
             }

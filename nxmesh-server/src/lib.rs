@@ -16,4 +16,7 @@ mod gateway;
 mod http;
 mod tenancy;
 
-pub use self::{gateway::grpc, http::{MAX_BODY_BYTES, http}};
+pub use self::{
+    gateway::grpc,
+    http::{MAX_BODY_BYTES, http},
+};

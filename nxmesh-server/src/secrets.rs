@@ -28,7 +28,8 @@ pub(crate) fn master_key(given: Option<&str>, file: &Path) -> Result<MasterKey> 
 /// Written whole and synced before it has its name: half a key would lock out for good.
 fn write_once(file: &Path, text: &str) -> Result<()> {
     let draft = file.with_extension("new");
-    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let mut out =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     writeln!(out, "{text}")?;
     out.sync_all()?;
     fs::rename(&draft, file)?;

@@ -33,14 +33,16 @@ pub(crate) async fn prepare(settings: Settings) -> Result<Server> {
     let folder = &settings.data_dir;
     make_folder(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let master_key = master_key(settings.master_key.as_deref(), &folder.join("master.key"))?;
-    let StoreUrl::Sqlite(path) = settings.store.unwrap_or_else(|| StoreUrl::Sqlite(folder.join("nxmesh.db")));
+    let StoreUrl::Sqlite(path) =
+        settings.store.unwrap_or_else(|| StoreUrl::Sqlite(folder.join("nxmesh.db")));
     let mesh = Mesh::builder()
         .store(SqliteStore::open(path).await?)
         .master_key(master_key)
         .heartbeat_interval(Duration::from_secs(settings.heartbeat_seconds))
         .build()
         .await?;
-    make_administrator(&mesh.tenancy().users(), &settings.admin_email, settings.admin_password).await?;
+    make_administrator(&mesh.tenancy().users(), &settings.admin_email, settings.admin_password)
+        .await?;
     Ok(Server { mesh, http, grpc })
 }
 
@@ -50,13 +52,21 @@ impl Server {
         println!("http listening on {}", http_listener.local_addr()?);
         println!("grpc listening on {}", grpc_listener.local_addr()?);
         let stop = CancellationToken::new();
-        let http = axum::serve(http_listener, http(mesh.clone())).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let http = axum::serve(http_listener, http(mesh.clone()))
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
         let grpc = tonic::transport::Server::builder()
             .tcp_nodelay(true)
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .add_service(grpc(&mesh))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(grpc_listener), stop.clone().cancelled_owned());
-        let serve = async { tokio::try_join!(async { http.await.map_err(anyhow::Error::from) }, async { grpc.await.map_err(anyhow::Error::from) }) };
+            .serve_with_incoming_shutdown(
+                TcpListenerStream::new(grpc_listener),
+                stop.clone().cancelled_owned(),
+            );
+        let serve = async {
+            tokio::try_join!(async { http.await.map_err(anyhow::Error::from) }, async {
+                grpc.await.map_err(anyhow::Error::from)
+            })
+        };
         tokio::pin!(serve);
         tokio::select! {
             ended = &mut serve => { ended?; }
@@ -88,7 +98,9 @@ async fn told_to_stop() -> Result<()> {
 fn check_exposure(settings: &Settings) -> Result<()> {
     for (flag, address) in [("--http", settings.http), ("--grpc", settings.grpc)] {
         if !address.ip().is_loopback() && !settings.insecure {
-            bail!("{flag} {address} is plain text beyond loopback: pass --insecure if that is what you want");
+            bail!(
+                "{flag} {address} is plain text beyond loopback: pass --insecure if that is what you want"
+            );
         }
     }
     Ok(())

@@ -7,10 +7,7 @@
 
 /// Package `nxmesh.agent.v1`.
 pub mod agent {
-    #[expect(
-        missing_docs,
-        reason = "generated code"
-    )]
+    #[expect(missing_docs, reason = "generated code")]
     pub mod v1 {
         include!("generated/nxmesh.agent.v1.rs");
     }

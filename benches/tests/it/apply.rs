@@ -23,11 +23,16 @@ async fn a_change_reaches_nginx_and_its_time_is_printed() -> Result<()> {
         mesh.client.virtual_hosts().update(hosts[3].id, &patch).await?;
         let answered = Instant::now();
         let expected = format!("X-Round: {round}\r\n");
-        let shows = || async { get(port, "host3.example", "/").await.is_ok_and(|(_, text)| text.contains(&expected)) };
+        let shows = || async {
+            get(port, "host3.example", "/").await.is_ok_and(|(_, text)| text.contains(&expected))
+        };
         wait_for("the new header", Duration::from_secs(10), shows).await?;
         times.push(answered.elapsed());
     }
     times.sort();
-    println!("PATCH answered to served, 10 virtual hosts: median {:?}, from {:?} to {:?}", times[10], times[0], times[20]);
+    println!(
+        "PATCH answered to served, 10 virtual hosts: median {:?}, from {:?} to {:?}",
+        times[10], times[0], times[20]
+    );
     Ok(())
 }

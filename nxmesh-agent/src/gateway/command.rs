@@ -14,6 +14,7 @@ const GRACEFUL: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Carries a command out; what it answers is shown to people.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a newer control plane may know more commands")]
     pub(super) async fn carry_out(&mut self, action: CommandAction) -> Result<String, NginxError> {
         match action {
             CommandAction::Reload { graceful: true } => {
@@ -32,7 +33,9 @@ impl Engine {
                 Ok("nginx stopped".to_owned())
             }
             CommandAction::GetStatus => Ok("a health report follows".to_owned()),
-            CommandAction::ValidateConfig { config_content } => self.validate(&config_content).await,
+            CommandAction::ValidateConfig { config_content } => {
+                self.validate(&config_content).await
+            }
             _ => Err(NginxError::Refused("this agent does not know the command".to_owned())),
         }
     }
@@ -63,7 +66,8 @@ impl Engine {
     async fn validate(&self, config: &str) -> Result<String, NginxError> {
         let folder = self.nginx.dir().generations().join("validate");
         let io = NginxError::io(folder.clone());
-        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join("nginx.conf"), config));
+        let written =
+            fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join("nginx.conf"), config));
         written.map_err(io)?;
         let facts = self.nginx.facts().await?;
         let tested = self.nginx.test(&folder, facts.version).await;

@@ -93,7 +93,12 @@ impl EngineHandle {
             return Running { verified, ..Running::default() };
         };
         let counters = probe::counters(&self.nginx.dir().status_socket()).await.ok().flatten();
-        Running { verified, pid: Some(master.pid), uptime_seconds: master.uptime_seconds(), counters }
+        Running {
+            verified,
+            pid: Some(master.pid),
+            uptime_seconds: master.uptime_seconds(),
+            counters,
+        }
     }
 }
 
@@ -253,7 +258,11 @@ impl Engine {
     }
 
     /// Renders, writes, and has nginx test; makes it safe from a crash meanwhile.
-    async fn stage_and_test(&mut self, update: &ConfigUpdate, facts: &NginxFacts) -> Result<Generation, NginxError> {
+    async fn stage_and_test(
+        &mut self,
+        update: &ConfigUpdate,
+        facts: &NginxFacts,
+    ) -> Result<Generation, NginxError> {
         let rendered = render(update, facts, &self.nginx.place());
         let like = self.contents.as_ref().map(|(folder, contents)| (folder.as_path(), contents));
         let root = self.nginx.dir().root().to_owned();
@@ -277,7 +286,10 @@ impl Engine {
 
     pub(super) fn current(&self) -> Result<Generation, NginxError> {
         let link = self.nginx.dir().current();
-        Generation::behind(&link).ok_or_else(|| NginxError::Io { path: link, source: std::io::ErrorKind::NotFound.into() })
+        Generation::behind(&link).ok_or_else(|| NginxError::Io {
+            path: link,
+            source: std::io::ErrorKind::NotFound.into(),
+        })
     }
 
     fn switch(&self, to: &Generation) -> Result<(), NginxError> {

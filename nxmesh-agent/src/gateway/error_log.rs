@@ -48,7 +48,9 @@ fn emergency(line: &str, pid: i32) -> Option<String> {
 /// What `nginx -t` printed, without times and what is only said for company.
 pub(super) fn complaints(printed: &str, generation: &Path) -> String {
     let folder = format!("{}/", generation.display());
-    let lines = printed.lines().filter(|line| !line.ends_with("test failed") && !line.ends_with("syntax is ok"));
+    let lines = printed
+        .lines()
+        .filter(|line| !line.ends_with("test failed") && !line.ends_with("syntax is ok"));
     let lines = lines.map(|line| {
         let line = line.strip_prefix("nginx: ").unwrap_or(line);
         // The same is printed with a time and a process id before it when it goes to a log.
@@ -70,7 +72,10 @@ mod tests {
     #[test]
     fn emergencies_of_the_master_are_found() {
         let line = "2026/03/02 12:00:00 [emerg] 7#7: bind() to 0.0.0.0:80 failed (98: Address already in use)";
-        assert_eq!(emergency(line, 7).unwrap(), "bind() to 0.0.0.0:80 failed (98: Address already in use)");
+        assert_eq!(
+            emergency(line, 7).unwrap(),
+            "bind() to 0.0.0.0:80 failed (98: Address already in use)"
+        );
         assert_eq!(emergency(line, 8), None);
         assert_eq!(emergency("2026/03/02 12:00:00 [error] 7#7: *1 connect() failed", 7), None);
         assert_eq!(emergency("[emerg] nonsense", 7), None);
@@ -83,6 +88,9 @@ mod tests {
         let said = complaints(printed, Path::new("/s/gen/3"));
         assert_eq!(said, "unknown directive \"x\" in virtual-hosts/a.conf:4");
         let printed = "2026/03/02 12:00:00 [emerg] 12#12: host not found in upstream \"nowhere\" in /s/gen/3/x.conf:1\n";
-        assert_eq!(complaints(printed, Path::new("/s/gen/3")), "host not found in upstream \"nowhere\" in x.conf:1");
+        assert_eq!(
+            complaints(printed, Path::new("/s/gen/3")),
+            "host not found in upstream \"nowhere\" in x.conf:1"
+        );
     }
 }

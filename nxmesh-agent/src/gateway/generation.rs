@@ -72,7 +72,8 @@ impl Generation {
         let mut unsynced = Unsynced::default();
         let mut contents = Contents::new();
         let plain = rendered.files.iter().map(|(path, text)| (path, text.as_str(), 0o644));
-        let secret = rendered.secrets.iter().map(|(path, text)| (path, text.expose().as_str(), 0o600));
+        let secret =
+            rendered.secrets.iter().map(|(path, text)| (path, text.expose().as_str(), 0o600));
         let mut folders = std::collections::BTreeSet::new();
         for (path, text, mode) in plain.chain(secret) {
             let file = folder.join(path);
@@ -83,7 +84,8 @@ impl Generation {
             }
             let hash = blake3::hash(text.as_bytes());
             let same = like.filter(|(_, contents)| contents.get(path) == Some(&hash));
-            let linked = same.is_some_and(|(other, _)| fs::hard_link(other.join(path), &file).is_ok());
+            let linked =
+                same.is_some_and(|(other, _)| fs::hard_link(other.join(path), &file).is_ok());
             if !linked {
                 unsynced.files.push(write(&file, text.as_bytes(), mode)?);
             }
@@ -118,7 +120,8 @@ impl Unsynced {
 
 /// Removes all but the newest few; never what is linked to.
 pub(super) fn prune(dir: &StateDir) -> io::Result<()> {
-    let linked: Vec<_> = [dir.current(), dir.verified()].iter().filter_map(|it| fs::canonicalize(it).ok()).collect();
+    let linked: Vec<_> =
+        [dir.current(), dir.verified()].iter().filter_map(|it| fs::canonicalize(it).ok()).collect();
     let mut numbers = numbers(dir)?;
     numbers.truncate(numbers.len().saturating_sub(KEPT));
     let folders = numbers.iter().map(|it| dir.generations().join(it.to_string()));

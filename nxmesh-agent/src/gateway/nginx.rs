@@ -59,7 +59,11 @@ impl Nginx {
     }
 
     /// Whether nginx would take the configuration in this folder.
-    pub(super) async fn test(&self, folder: &Path, version: NginxVersion) -> Result<(), NginxError> {
+    pub(super) async fn test(
+        &self,
+        folder: &Path,
+        version: NginxVersion,
+    ) -> Result<(), NginxError> {
         let config = folder.join("nginx.conf").display().to_string();
         let prefix = self.dir.root().display().to_string();
         let mut args = vec!["-t", "-q", "-c", &config, "-p", &prefix];
@@ -68,7 +72,11 @@ impl Nginx {
             args.extend(["-e", "stderr"]);
         }
         let ran = self.run(&args, LOAD).await?;
-        if ran.success { Ok(()) } else { Err(NginxError::Refused(complaints(&ran.printed, folder))) }
+        if ran.success {
+            Ok(())
+        } else {
+            Err(NginxError::Refused(complaints(&ran.printed, folder)))
+        }
     }
 
     /// The master, if it runs.
@@ -95,7 +103,11 @@ impl Nginx {
         let config = self.config().display().to_string();
         let prefix = self.dir.root().display().to_string();
         let ran = self.run(&["-c", &config, "-p", &prefix], LOAD).await?;
-        if ran.success { Ok(()) } else { Err(NginxError::Refused(complaints(&ran.printed, &self.dir.current()))) }
+        if ran.success {
+            Ok(())
+        } else {
+            Err(NginxError::Refused(complaints(&ran.printed, &self.dir.current())))
+        }
     }
 
     fn config(&self) -> PathBuf {
@@ -104,12 +116,16 @@ impl Nginx {
 
     async fn run(&self, args: &[&str], patience: Duration) -> Result<Ran, NginxError> {
         let program = || self.program.clone();
-        let child = Command::new(&self.program).args(args).stdin(Stdio::null()).kill_on_drop(true).output();
+        let child =
+            Command::new(&self.program).args(args).stdin(Stdio::null()).kill_on_drop(true).output();
         let hangs = |_| NginxError::Hangs { program: program(), seconds: patience.as_secs() };
         let ended = tokio::time::timeout(patience, child).await.map_err(hangs)?;
         let ended = ended.map_err(|source| NginxError::Run { program: program(), source })?;
         let printed = [ended.stdout, ended.stderr].concat();
-        Ok(Ran { success: ended.status.success(), printed: String::from_utf8_lossy(&printed).into_owned() })
+        Ok(Ran {
+            success: ended.status.success(),
+            printed: String::from_utf8_lossy(&printed).into_owned(),
+        })
     }
 }
 

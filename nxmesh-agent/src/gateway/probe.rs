@@ -39,7 +39,8 @@ async fn get(socket: &Path, path: &str) -> io::Result<String> {
         stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
         Ok::<_, io::Error>(String::from_utf8_lossy(&answer).into_owned())
     };
-    let answer = tokio::time::timeout(PATIENCE, ask).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let answer =
+        tokio::time::timeout(PATIENCE, ask).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     if status == "200" { Ok(body.trim().to_owned()) } else { Err(io::ErrorKind::NotFound.into()) }
@@ -49,7 +50,10 @@ async fn get(socket: &Path, path: &str) -> io::Result<String> {
 fn parse_counters(text: &str) -> Option<Counters> {
     let active = text.lines().next()?.strip_prefix("Active connections:")?.trim();
     let requests = text.lines().nth(2)?.split_ascii_whitespace().nth(2)?;
-    Some(Counters { active_connections: active.parse().ok()?, total_requests: requests.parse().ok()? })
+    Some(Counters {
+        active_connections: active.parse().ok()?,
+        total_requests: requests.parse().ok()?,
+    })
 }
 
 #[cfg(test)]

@@ -23,7 +23,9 @@ impl Process {
         // nginx writes its command line into its title: `nginx: master process nginx -c ...`.
         let title = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let title = String::from_utf8_lossy(&title);
-        title.contains("master process") && config.to_str().is_some_and(|it| title.contains(it)) && self.lives()
+        title.contains("master process")
+            && config.to_str().is_some_and(|it| title.contains(it))
+            && self.lives()
     }
 
     /// Whether it runs: what has ended and is not yet reaped does not.
@@ -42,12 +44,18 @@ impl Process {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         // Field 22 of proc_pid_stat(5), of which two stand before the name's end.
-        let started: Option<u64> = fields.split_ascii_whitespace().nth(19).and_then(|it| it.parse().ok());
+        let started: Option<u64> =
+            fields.split_ascii_whitespace().nth(19).and_then(|it| it.parse().ok());
         let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
-        let uptime: Option<f64> = uptime.split_ascii_whitespace().next().and_then(|it| it.parse().ok());
+        let uptime: Option<f64> =
+            uptime.split_ascii_whitespace().next().and_then(|it| it.parse().ok());
         let ticks = rustix::param::clock_ticks_per_second().max(1);
         match (uptime, started) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since boot")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "seconds since boot"
+            )]
             (Some(uptime), Some(started)) => (uptime as u64).saturating_sub(started / ticks),
             _ => 0,
         }

@@ -37,7 +37,13 @@ impl Nginx {
         probe::version(&self.dir().status_socket()).await.is_ok_and(|it| it == what.answer())
     }
 
-    async fn prove(&self, master: Process, what: &Identity, log: &ErrorLog, patience: Duration) -> Result<(), NginxError> {
+    async fn prove(
+        &self,
+        master: Process,
+        what: &Identity,
+        log: &ErrorLog,
+        patience: Duration,
+    ) -> Result<(), NginxError> {
         let began = Instant::now();
         let mut pause = Duration::from_millis(1);
         while began.elapsed() < patience {

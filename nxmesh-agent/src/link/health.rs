@@ -19,7 +19,7 @@ impl Health {
         let mut system = System::new().ok();
         if let Some(system) = &mut system {
             // Load is a difference: this is where the first one begins.
-            let _ = system.refresh_cpu_usage();
+            system.refresh_cpu_usage();
         }
         Self { system, last: None }
     }
@@ -62,9 +62,8 @@ impl Health {
         let Some(system) = &mut self.system else {
             return SystemMetrics { disk_used_bytes, disk_total_bytes, ..SystemMetrics::default() };
         };
-        // What cannot be read anew keeps its last value.
-        let _ = system.refresh_cpu_usage();
-        let _ = system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+        system.refresh_cpu_usage();
+        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         #[expect(clippy::cast_possible_truncation, reason = "a load average has few digits")]
         let load_average_1m = System::load_average().map_or(0.0, |it| it.one as f32);
         SystemMetrics {

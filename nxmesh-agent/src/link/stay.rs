@@ -5,8 +5,8 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use nxmesh_core::{
     Clock, Error, ErrorKind, Result, Secret, Tasks,
     gateway::link::{
-        AgentEvent, AgentLink, AgentMessage, ApplyStatus, COMMAND_RESULT, Command, ConfigStatus, Connector,
-        Registration, RegistrationAnswer, ServerMessage,
+        AgentEvent, AgentLink, AgentMessage, ApplyStatus, COMMAND_RESULT, Command, ConfigStatus,
+        Connector, Registration, RegistrationAnswer, ServerMessage,
     },
 };
 use tokio::{
@@ -75,7 +75,12 @@ impl Link {
         }
     }
 
-    async fn connection(&self, reports: &mut mpsc::Receiver<Report>, health: &mut Health, refused: bool) -> Error {
+    async fn connection(
+        &self,
+        reports: &mut mpsc::Receiver<Report>,
+        health: &mut Health,
+        refused: bool,
+    ) -> Error {
         match self.introduce(refused).await {
             Ok((link, heartbeat)) => self.stay(link, heartbeat, reports, health).await,
             Err(error) => error,
@@ -86,13 +91,20 @@ impl Link {
     async fn introduce(&self, refused: bool) -> Result<(AgentLink, Duration)> {
         let late = |_| Error::new(ErrorKind::Unavailable, "the server does not answer");
         let registration = self.registration(refused).await?;
-        let mut link = tokio::time::timeout(PATIENCE, self.connector.connect()).await.map_err(late)??;
+        let mut link =
+            tokio::time::timeout(PATIENCE, self.connector.connect()).await.map_err(late)??;
         let gone = |_| Error::new(ErrorKind::Unavailable, "the server closed the connection");
         link.outgoing.send(AgentMessage::Registration(registration)).await.map_err(gone)?;
         let answer = tokio::time::timeout(PATIENCE, link.incoming.next()).await.map_err(late)?;
-        let answer = answer.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server closed the connection"))??;
+        let answer = answer.ok_or_else(|| {
+            Error::new(ErrorKind::Unavailable, "the server closed the connection")
+        })??;
         match answer {
-            ServerMessage::Registered(RegistrationAnswer::Accepted { agent_id, heartbeat_interval, credential }) => {
+            ServerMessage::Registered(RegistrationAnswer::Accepted {
+                agent_id,
+                heartbeat_interval,
+                credential,
+            }) => {
                 // Kept before anything else is said: what follows tells the server that it is.
                 if let Some(credential) = credential {
                     self.keep(&credential)?;
@@ -100,18 +112,28 @@ impl Link {
                 tracing::info!(%agent_id, "connected");
                 Ok((link, heartbeat_interval))
             }
-            ServerMessage::Registered(RegistrationAnswer::Refused { reason }) => {
-                Err(Error::new(ErrorKind::Unauthenticated, format!("the server refuses this agent: {reason}")))
-            }
-            ServerMessage::Config(_) | ServerMessage::Unreadable { .. } | ServerMessage::Command(_) => {
+            ServerMessage::Registered(RegistrationAnswer::Refused { reason }) => Err(Error::new(
+                ErrorKind::Unauthenticated,
+                format!("the server refuses this agent: {reason}"),
+            )),
+            ServerMessage::Config(_)
+            | ServerMessage::Unreadable { .. }
+            | ServerMessage::Command(_) => {
                 Err(Error::new(ErrorKind::Internal, "the server did not answer the registration"))
             }
         }
     }
 
     async fn registration(&self, refused: bool) -> Result<Registration> {
-        let unreadable = |error| Error::new(ErrorKind::Unavailable, "cannot read the credential").with_source(error);
-        let none = || Error::new(ErrorKind::Unauthenticated, "the agent has no credential yet, and no token was given");
+        let unreadable = |error| {
+            Error::new(ErrorKind::Unavailable, "cannot read the credential").with_source(error)
+        };
+        let none = || {
+            Error::new(
+                ErrorKind::Unauthenticated,
+                "the agent has no credential yet, and no token was given",
+            )
+        };
         let credential = self.dir.credential().map_err(unreadable)?;
         let token = self.settings.token.clone();
         let (first, second) = if refused { (token, credential) } else { (credential, token) };
@@ -133,7 +155,9 @@ impl Link {
     }
 
     fn keep(&self, credential: &Secret<String>) -> Result<()> {
-        let failed = |error| Error::new(ErrorKind::Unavailable, "cannot keep the credential").with_source(error);
+        let failed = |error| {
+            Error::new(ErrorKind::Unavailable, "cannot keep the credential").with_source(error)
+        };
         self.dir.keep_credential(credential).map_err(failed)
     }
 
@@ -182,10 +206,17 @@ impl Link {
                 Heard::Nothing
             }
             ServerMessage::Unreadable { config_id, version, reason } => {
-                let error_message = format!("this agent does not understand the configuration: {reason}");
+                let error_message =
+                    format!("this agent does not understand the configuration: {reason}");
                 let applied_at = self.clock.now();
                 let status = ApplyStatus::Failed;
-                Heard::Say(AgentMessage::ConfigStatus(ConfigStatus { config_id, version, status, error_message, applied_at }))
+                Heard::Say(AgentMessage::ConfigStatus(ConfigStatus {
+                    config_id,
+                    version,
+                    status,
+                    error_message,
+                    applied_at,
+                }))
             }
             ServerMessage::Command(command) => Heard::Do(command),
             ServerMessage::Registered(_) => Heard::Nothing,
@@ -201,7 +232,11 @@ impl Link {
     fn outcome(&self, command_id: &str, done: Result<String, String>) -> AgentMessage {
         let success = done.is_ok();
         let message = done.unwrap_or_else(|message| message);
-        let data = [("command_id", command_id.to_owned()), ("success", success.to_string()), ("message", message)];
+        let data = [
+            ("command_id", command_id.to_owned()),
+            ("success", success.to_string()),
+            ("message", message),
+        ];
         AgentMessage::Event(AgentEvent {
             event_id: command_id.to_owned(),
             event_type: COMMAND_RESULT.to_owned(),

@@ -48,7 +48,11 @@ impl Agents {
     }
 
     /// All that match, oldest first.
-    pub fn list(&self, of: WorkspaceId, filter: &AgentFilter) -> impl Stream<Item = Result<Agent>> + Send + Unpin + use<> {
+    pub fn list(
+        &self,
+        of: WorkspaceId,
+        filter: &AgentFilter,
+    ) -> impl Stream<Item = Result<Agent>> + Send + Unpin + use<> {
         paging::items(self.client.clone(), list(of, filter))
     }
 
@@ -56,7 +60,12 @@ impl Agents {
     ///
     /// # Errors
     /// `NOT_FOUND` when there is no such workspace.
-    pub async fn page(&self, of: WorkspaceId, filter: &AgentFilter, page: PageRequest) -> Result<Page<Agent>> {
+    pub async fn page(
+        &self,
+        of: WorkspaceId,
+        filter: &AgentFilter,
+        page: PageRequest,
+    ) -> Result<Page<Agent>> {
         self.client.fetch(list(of, filter).page(page)).await
     }
 
@@ -72,7 +81,11 @@ impl Agents {
     ///
     /// # Errors
     /// `VALIDATION_ERROR`, naming the fields; `CONFLICT` when two virtual hosts would meet on it.
-    pub async fn create_token(&self, of: WorkspaceId, new: &NewRegistrationToken) -> Result<RegistrationToken> {
+    pub async fn create_token(
+        &self,
+        of: WorkspaceId,
+        new: &NewRegistrationToken,
+    ) -> Result<RegistrationToken> {
         let call = Call::post(format!("workspaces/{of}/agents/tokens")).body(new);
         let TokenAnswer { token, agent_id, expires_at } = self.client.fetch(call).await?;
         Ok(RegistrationToken { token: Secret::new(token), agent_id, expires_at })

@@ -19,7 +19,10 @@ impl Upstreams {
     }
 
     /// All, oldest first.
-    pub fn list(&self, of: WorkspaceId) -> impl Stream<Item = Result<Upstream>> + Send + Unpin + use<> {
+    pub fn list(
+        &self,
+        of: WorkspaceId,
+    ) -> impl Stream<Item = Result<Upstream>> + Send + Unpin + use<> {
         paging::items(self.client.clone(), Call::get(format!("workspaces/{of}/upstreams")))
     }
 
@@ -59,7 +62,12 @@ impl Upstreams {
     ///
     /// # Errors
     /// As [`update`](Self::update), and `CONFLICT` with status 412 when it is not.
-    pub async fn update_if(&self, id: UpstreamId, tag: &ETag, patch: &MergePatch) -> Result<Upstream> {
+    pub async fn update_if(
+        &self,
+        id: UpstreamId,
+        tag: &ETag,
+        patch: &MergePatch,
+    ) -> Result<Upstream> {
         self.client.fetch(Call::patch(format!("upstreams/{id}")).if_match(tag).body(patch)).await
     }
 

@@ -19,7 +19,10 @@ impl VirtualHosts {
     }
 
     /// All, oldest first.
-    pub fn list(&self, of: WorkspaceId) -> impl Stream<Item = Result<VirtualHost>> + Send + Unpin + use<> {
+    pub fn list(
+        &self,
+        of: WorkspaceId,
+    ) -> impl Stream<Item = Result<VirtualHost>> + Send + Unpin + use<> {
         paging::items(self.client.clone(), Call::get(format!("workspaces/{of}/virtual-hosts")))
     }
 
@@ -59,8 +62,15 @@ impl VirtualHosts {
     ///
     /// # Errors
     /// As [`update`](Self::update), and `CONFLICT` with status 412 when it is not.
-    pub async fn update_if(&self, id: VirtualHostId, tag: &ETag, patch: &MergePatch) -> Result<VirtualHost> {
-        self.client.fetch(Call::patch(format!("virtual-hosts/{id}")).if_match(tag).body(patch)).await
+    pub async fn update_if(
+        &self,
+        id: VirtualHostId,
+        tag: &ETag,
+        patch: &MergePatch,
+    ) -> Result<VirtualHost> {
+        self.client
+            .fetch(Call::patch(format!("virtual-hosts/{id}")).if_match(tag).body(patch))
+            .await
     }
 
     /// Removes one.

@@ -33,7 +33,8 @@ impl Auth {
     /// # Errors
     /// `UNAUTHORIZED` when address or password is wrong.
     pub async fn login(&self, email: &str, password: &str) -> Result<()> {
-        let call = Call::post("auth/login".to_owned()).body(&json!({"email": email, "password": password}));
+        let call = Call::post("auth/login".to_owned())
+            .body(&json!({"email": email, "password": password}));
         self.take(call).await
     }
 
@@ -59,7 +60,10 @@ impl Auth {
         let answer: Answer = serde_json::from_slice(&body)
             .map_err(|source| Error::Answer { status: status.as_u16(), source: Some(source) })?;
         let Answer { access_token, refresh_token } = answer;
-        self.client.keep(Tokens { access: Secret::new(access_token), refresh: Some(Secret::new(refresh_token)) });
+        self.client.keep(Tokens {
+            access: Secret::new(access_token),
+            refresh: Some(Secret::new(refresh_token)),
+        });
         Ok(())
     }
 }

@@ -58,8 +58,15 @@ impl Organizations {
     ///
     /// # Errors
     /// As [`update`](Self::update), and `CONFLICT` with status 412 when it is not.
-    pub async fn update_if(&self, id: OrganizationId, tag: &ETag, patch: &MergePatch) -> Result<Organization> {
-        self.client.fetch(Call::patch(format!("organizations/{id}")).if_match(tag).body(patch)).await
+    pub async fn update_if(
+        &self,
+        id: OrganizationId,
+        tag: &ETag,
+        patch: &MergePatch,
+    ) -> Result<Organization> {
+        self.client
+            .fetch(Call::patch(format!("organizations/{id}")).if_match(tag).body(patch))
+            .await
     }
 
     /// Removes one.

@@ -18,7 +18,10 @@ impl Workspaces {
     }
 
     /// All, oldest first.
-    pub fn list(&self, of: OrganizationId) -> impl Stream<Item = Result<Workspace>> + Send + Unpin + use<> {
+    pub fn list(
+        &self,
+        of: OrganizationId,
+    ) -> impl Stream<Item = Result<Workspace>> + Send + Unpin + use<> {
         paging::items(self.client.clone(), Call::get(format!("organizations/{of}/workspaces")))
     }
 
@@ -58,7 +61,12 @@ impl Workspaces {
     ///
     /// # Errors
     /// As [`update`](Self::update), and `CONFLICT` with status 412 when it is not.
-    pub async fn update_if(&self, id: WorkspaceId, tag: &ETag, patch: &MergePatch) -> Result<Workspace> {
+    pub async fn update_if(
+        &self,
+        id: WorkspaceId,
+        tag: &ETag,
+        patch: &MergePatch,
+    ) -> Result<Workspace> {
         self.client.fetch(Call::patch(format!("workspaces/{id}")).if_match(tag).body(patch)).await
     }
 

@@ -74,7 +74,9 @@ impl Context {
             Self::Http => None,
             Self::Server => HTTP_ONLY.contains(&name).then_some("the settings of the workspace"),
             Self::Location if HTTP_ONLY.contains(&name) => Some("the settings of the workspace"),
-            Self::Location => HTTP_AND_SERVER.contains(&name).then_some("the virtual host or the settings of the workspace"),
+            Self::Location => HTTP_AND_SERVER
+                .contains(&name)
+                .then_some("the virtual host or the settings of the workspace"),
         };
         match (elsewhere, name) {
             (Some(place), _) => format!("may not stand here; it may in {place}"),
@@ -87,5 +89,8 @@ impl Context {
 
 /// Whether nginx could have a directive of this name at all.
 pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }

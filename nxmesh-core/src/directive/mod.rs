@@ -109,11 +109,41 @@ mod tests {
     #[test]
     fn what_reaches_outside_or_nests_is_refused_by_name() {
         for name in [
-            "include", "load_module", "perl", "content_by_lua_block", "js_import", "ssl_engine", "env", "user",
-            "pid", "worker_processes", "error_log", "access_log", "root", "alias", "proxy_store",
-            "client_body_temp_path", "proxy_cache_path", "ssl_certificate", "auth_basic_user_file", "if",
-            "location", "server", "upstream", "map", "types", "listen", "server_name", "proxy_pass", "return",
-            "proxy_set_header", "add_header", "", "x y", "a;b", "Gzip",
+            "include",
+            "load_module",
+            "perl",
+            "content_by_lua_block",
+            "js_import",
+            "ssl_engine",
+            "env",
+            "user",
+            "pid",
+            "worker_processes",
+            "error_log",
+            "access_log",
+            "root",
+            "alias",
+            "proxy_store",
+            "client_body_temp_path",
+            "proxy_cache_path",
+            "ssl_certificate",
+            "auth_basic_user_file",
+            "if",
+            "location",
+            "server",
+            "upstream",
+            "map",
+            "types",
+            "listen",
+            "server_name",
+            "proxy_pass",
+            "return",
+            "proxy_set_header",
+            "add_header",
+            "",
+            "x y",
+            "a;b",
+            "Gzip",
         ] {
             for context in [Context::Http, Context::Server, Context::Location] {
                 assert_eq!(check(name, "x", context), Some(FieldCode::Forbidden), "{name}");
@@ -131,8 +161,14 @@ mod tests {
 
     #[test]
     fn text_that_is_no_list_of_tokens_is_refused() {
-        for text in ["", " ", "a;b", "a {", "}", "\"a", "'a", "a\nb", "a\0", "a # b", "\"a\"b", "a\\"] {
-            assert_eq!(check("gzip", text, Context::Http), Some(FieldCode::InvalidFormat), "{text:?}");
+        for text in
+            ["", " ", "a;b", "a {", "}", "\"a", "'a", "a\nb", "a\0", "a # b", "\"a\"b", "a\\"]
+        {
+            assert_eq!(
+                check("gzip", text, Context::Http),
+                Some(FieldCode::InvalidFormat),
+                "{text:?}"
+            );
         }
     }
 

@@ -54,7 +54,9 @@ fn quoted(text: &str, quote: char) -> Result<(String, &str), Malformed> {
 fn bare(text: &str) -> Result<(String, &str), Malformed> {
     let end = text.find(' ').unwrap_or(text.len());
     let (token, after) = text.split_at(end);
-    if let Some(bad) = token.chars().find(|c| matches!(c, ';' | '{' | '}' | '"' | '\'' | '\\' | '#')) {
+    if let Some(bad) =
+        token.chars().find(|c| matches!(c, ';' | '{' | '}' | '"' | '\'' | '\\' | '#'))
+    {
         return Err(Malformed::format(format!("{bad} must stand in quotes")));
     }
     Ok((token.to_owned(), after))

@@ -32,7 +32,10 @@ pub(crate) struct Admission {
 }
 
 /// Waits for the registration, and checks it.
-pub(crate) async fn admit(context: &Context, incoming: &mut Incoming<AgentMessage>) -> Result<Admission> {
+pub(crate) async fn admit(
+    context: &Context,
+    incoming: &mut Incoming<AgentMessage>,
+) -> Result<Admission> {
     let refused = |message: &str| Error::new(ErrorKind::Unauthenticated, message);
     let first = tokio::time::timeout(PATIENCE, incoming.next()).await;
     let first = first.map_err(|_| refused("no registration came in time"))?;
@@ -52,7 +55,10 @@ pub(crate) async fn admit(context: &Context, incoming: &mut Incoming<AgentMessag
 }
 
 /// Whose token or credential this is.
-pub(crate) async fn authenticate(context: &Context, token: &str) -> Result<(AgentRecord, TokenHash)> {
+pub(crate) async fn authenticate(
+    context: &Context,
+    token: &str,
+) -> Result<(AgentRecord, TokenHash)> {
     let refused = || Error::new(ErrorKind::Unauthenticated, "the token or credential is not valid");
     let hash = TokenHash::of(token);
     let secret = context.store.agent_secret(&hash).await?.ok_or_else(refused)?;
@@ -63,7 +69,11 @@ pub(crate) async fn authenticate(context: &Context, token: &str) -> Result<(Agen
     Ok((agent, hash))
 }
 
-async fn add_credential(context: &Context, agent_id: AgentId, credential: &Secret<String>) -> Result<TokenHash> {
+async fn add_credential(
+    context: &Context,
+    agent_id: AgentId,
+    credential: &Secret<String>,
+) -> Result<TokenHash> {
     let hash = TokenHash::of(credential.expose());
     let secret = AgentSecret { hash, agent_id, expires_at: None };
     match context.store.add_agent_secret(secret).await? {

@@ -16,7 +16,7 @@ pub const MAX_TOKEN_HOURS: u64 = 8760;
 
 text_type! {
     /// What people call an agent: 1 to 200 characters, not blank, no control characters.
-    AgentName, |text: &str| -> Result<(), Malformed> { check_label(text, 200) }
+    AgentName, check_name
 }
 
 /// A host beside nginx.
@@ -195,7 +195,8 @@ impl AgentStatus {
             return AgentState::Offline;
         }
         let stopped = self.health.as_ref().is_some_and(|it| it.nginx_status == NginxState::Stopped);
-        let refused = |it: &LastApply| matches!(it.status, ApplyStatus::Failed | ApplyStatus::RolledBack);
+        let refused =
+            |it: &LastApply| matches!(it.status, ApplyStatus::Failed | ApplyStatus::RolledBack);
         if stopped || self.last_apply.as_ref().is_some_and(refused) {
             return AgentState::Degraded;
         }
@@ -217,7 +218,8 @@ impl AgentRecord {
     #[must_use]
     pub fn show(self, alive_since: DateTime<Utc>) -> Agent {
         let state = self.status.state(alive_since);
-        let AgentSpec { id, workspace_id, name, labels, revision, created_at, updated_at } = self.spec;
+        let AgentSpec { id, workspace_id, name, labels, revision, created_at, updated_at } =
+            self.spec;
         let AgentStatus {
             connected: _,
             last_seen_at,
@@ -329,9 +331,17 @@ impl NewRegistrationToken {
     }
 }
 
-fn parse_identity(name: String, labels: Labels, problems: &mut Problems) -> Option<(AgentName, Labels)> {
+fn parse_identity(
+    name: String,
+    labels: Labels,
+    problems: &mut Problems,
+) -> Option<(AgentName, Labels)> {
     let root = Path::root();
     let labels = labels::parse(labels, &root.field("labels"), problems);
     let name = problems.take(&root.field("name"), AgentName::parse(name));
     name.map(|name| (name, labels))
+}
+
+fn check_name(text: &str) -> Result<(), Malformed> {
+    check_label(text, 200)
 }

@@ -7,8 +7,8 @@ use crate::{
     Actor, Error, IfMatch, MergePatch, Page, PageRequest, Result, Secret, TokenHash,
     clock::new_id,
     gateway::{
-        Agent, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentState, GatewayWrite, LabelSelector,
-        NewAgent, NewRegistrationToken, Snapshot,
+        Agent, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentState, GatewayWrite,
+        LabelSelector, NewAgent, NewRegistrationToken, Snapshot,
         admission::TOKEN_PREFIX,
         area::{Context, Decision},
         conflict,
@@ -127,20 +127,31 @@ impl Agents {
     /// [`NotFound`](crate::ErrorKind::NotFound), [`Invalid`](crate::ErrorKind::Invalid),
     /// [`Precondition`](crate::ErrorKind::Precondition) when `if_match` names another state,
     /// [`Conflict`](crate::ErrorKind::Conflict) when two virtual hosts would meet on the agent.
-    pub async fn update(&self, actor: &Actor, id: AgentId, patch: &MergePatch, if_match: &IfMatch) -> Result<Agent> {
+    pub async fn update(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        patch: &MergePatch,
+        if_match: &IfMatch,
+    ) -> Result<Agent> {
         let workspace = self.record(actor, id).await?.spec.workspace_id;
         let now = self.context.clock.now();
         let decide = |snapshot: &Snapshot| {
             let current = find(snapshot, id)?;
             if_match.check(&current.etag())?;
-            let labels = if patch.names("labels") { Default::default() } else { current.labels.clone() };
+            let labels =
+                if patch.names("labels") { Default::default() } else { current.labels.clone() };
             let body = NewAgent { name: current.name.clone().into(), labels };
             let (name, labels) = patch.apply(&body)?.parse()?;
             if name == current.name && labels == current.labels {
                 return Ok(Decision::nothing(()));
             }
             let revision = snapshot.revision().next();
-            Ok(put(AgentSpec { name, labels, revision, updated_at: now, ..current.as_ref().clone() }, "update", ()))
+            Ok(put(
+                AgentSpec { name, labels, revision, updated_at: now, ..current.as_ref().clone() },
+                "update",
+                (),
+            ))
         };
         self.context.change(actor, workspace, decide).await?;
         self.get(actor, id).await
@@ -179,7 +190,10 @@ impl Agents {
         let missing = || Error::not_found("agent", id);
         let agent = self.context.store.agent(id).await?.ok_or_else(missing)?;
         let workspace = agent.spec.workspace_id;
-        self.context.check_member(actor, workspace).await.map_err(|error| error.or_missing(missing))?;
+        self.context
+            .check_member(actor, workspace)
+            .await
+            .map_err(|error| error.or_missing(missing))?;
         Ok(agent)
     }
 }
@@ -192,5 +206,6 @@ fn put<T>(spec: AgentSpec, verb: &str, answer: T) -> Decision<T> {
     let reason = format!("{verb} agent {}", spec.name);
     let spec = Arc::new(spec);
     let writes = vec![GatewayWrite::PutAgent(Arc::clone(&spec))];
-    Decision::write(answer, reason, writes).provided(move |after| conflict::check_agent(after, &spec))
+    Decision::write(answer, reason, writes)
+        .provided(move |after| conflict::check_agent(after, &spec))
 }

@@ -6,7 +6,10 @@ use crate::{
     Actor, Clock, Error, ErrorKind, Result, Revision, Tasks,
     gateway::{
         Agents, GatewayChange, GatewayStore, GatewayWrite, Snapshot, Upstreams, VirtualHosts,
-        fleet::Fleet, link::{HealthReport, ServerLink}, session, snapshots::Snapshots,
+        fleet::Fleet,
+        link::{HealthReport, ServerLink},
+        session,
+        snapshots::Snapshots,
         store::AgentSecret,
     },
     tenancy::{Tenancy, WorkspaceId},
@@ -44,7 +47,9 @@ impl Gateway {
         let snapshots = Snapshots::new(Arc::clone(&store));
         tasks.spawn(snapshots.clone().follow(tasks.clone()));
         let fleet = Fleet::default();
-        Self { context: Context { store, tenancy, clock, tasks, snapshots, fleet, heartbeat_interval } }
+        Self {
+            context: Context { store, tenancy, clock, tasks, snapshots, fleet, heartbeat_interval },
+        }
     }
 
     /// The hosts beside nginx.
@@ -125,7 +130,9 @@ impl Context {
                     self.snapshots.publish(after);
                     return Ok(decision.answer);
                 }
-                Err(error) if error.kind() == ErrorKind::Stale => self.snapshots.refresh(workspace).await?,
+                Err(error) if error.kind() == ErrorKind::Stale => {
+                    self.snapshots.refresh(workspace).await?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -133,13 +140,16 @@ impl Context {
     }
 }
 
+/// Refuses what would come of a change.
+type Check = Box<dyn Fn(&Snapshot) -> Result<()> + Send + Sync>;
+
 /// What an operation wants to do to a snapshot.
 pub(crate) struct Decision<T> {
     pub(crate) answer: T,
     pub(crate) reason: String,
     pub(crate) writes: Vec<GatewayWrite>,
     pub(crate) secret: Option<AgentSecret>,
-    pub(crate) check: Box<dyn Fn(&Snapshot) -> Result<()> + Send + Sync>,
+    pub(crate) check: Check,
 }
 
 impl<T> Decision<T> {
@@ -154,7 +164,10 @@ impl<T> Decision<T> {
     }
 
     /// Only if what comes of it is fine.
-    pub(crate) fn provided(self, check: impl Fn(&Snapshot) -> Result<()> + Send + Sync + 'static) -> Self {
+    pub(crate) fn provided(
+        self,
+        check: impl Fn(&Snapshot) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
         Self { check: Box::new(check), ..self }
     }
 }

@@ -53,7 +53,8 @@ impl Clash {
         if host.spec.ssl_enabled != other.spec.ssl_enabled {
             return Some(Self::Tls);
         }
-        let shared = host.spec.server_name.iter().find(|name| other.spec.server_name.contains(name));
+        let shared =
+            host.spec.server_name.iter().find(|name| other.spec.server_name.contains(name));
         shared.map(|name| Self::Name(name.clone()))
     }
 
@@ -67,16 +68,22 @@ impl Clash {
                 conflict("server_name", message)
             }
             Self::Tls => {
-                let message = format!("{name} uses port {port} {place}: a port has TLS for all or for none");
+                let message =
+                    format!("{name} uses port {port} {place}: a port has TLS for all or for none");
                 conflict("listen_port", message)
             }
         }
     }
 }
 
-fn meeting_place<'a>(after: &'a Snapshot, host: &VirtualHost, other: &VirtualHost) -> Option<&'a Arc<AgentSpec>> {
+fn meeting_place<'a>(
+    after: &'a Snapshot,
+    host: &VirtualHost,
+    other: &VirtualHost,
+) -> Option<&'a Arc<AgentSpec>> {
     let both = |agent: &&Arc<AgentSpec>| {
-        host.target_agents.matches(agent.id, &agent.labels) && other.target_agents.matches(agent.id, &agent.labels)
+        host.target_agents.matches(agent.id, &agent.labels)
+            && other.target_agents.matches(agent.id, &agent.labels)
     };
     after.agents().values().find(both)
 }

@@ -93,7 +93,8 @@ impl Convergence {
     pub(crate) fn settled(&mut self, status: &ConfigStatus, now: Instant, jitter: f64) {
         let known = |it: &Arc<ConfigUpdate>| it.config_id == status.config_id;
         let flying = self.in_flight.as_ref().map(|it| &it.update);
-        let Some(update) = flying.into_iter().chain(&self.desired).find(|it| known(it)).cloned() else {
+        let Some(update) = flying.into_iter().chain(&self.desired).find(|it| known(it)).cloned()
+        else {
             return;
         };
         match status.status {

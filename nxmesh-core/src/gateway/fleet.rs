@@ -86,7 +86,12 @@ impl Fleet {
     }
 
     /// Has the agent do something, and waits for its answer.
-    pub(crate) async fn order(&self, agent: AgentId, action: CommandAction, patience: Duration) -> Result<Outcome> {
+    pub(crate) async fn order(
+        &self,
+        agent: AgentId,
+        action: CommandAction,
+        patience: Duration,
+    ) -> Result<Outcome> {
         let unavailable = |message| Error::new(ErrorKind::Unavailable, message);
         let orders = self.lock().by_agent.get(&agent).map(|session| session.orders.clone());
         let orders = orders.ok_or_else(|| unavailable("the agent is not connected"))?;

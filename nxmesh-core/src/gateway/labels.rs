@@ -30,13 +30,21 @@ pub(super) fn check_key(key: &str) -> Result<(), Malformed> {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
     };
-    let bad = || Malformed::format(format!("{key:?} is no label key: [prefix/]name, at most 63 of A-Z a-z 0-9 - _ . beginning and ending with a letter or digit"));
+    let bad = || {
+        Malformed::format(format!(
+            "{key:?} is no label key: [prefix/]name, at most 63 of A-Z a-z 0-9 - _ . beginning and ending with a letter or digit"
+        ))
+    };
     if name.is_empty() || check_value(name).is_err() {
         return Err(bad());
     }
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    let allowed = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
+    };
     match prefix {
-        Some(prefix) if prefix.is_empty() || prefix.len() > 253 || !prefix.bytes().all(allowed) => Err(bad()),
+        Some(prefix) if prefix.is_empty() || prefix.len() > 253 || !prefix.bytes().all(allowed) => {
+            Err(bad())
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -46,8 +54,14 @@ pub(super) fn check_value(value: &str) -> Result<(), Malformed> {
     let edge = |byte: Option<u8>| byte.is_none_or(|byte| byte.is_ascii_alphanumeric());
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let bytes = value.as_bytes();
-    if bytes.len() > 63 || !value.bytes().all(inner) || !edge(bytes.first().copied()) || !edge(bytes.last().copied()) {
-        return Err(Malformed::format(format!("{value:?} is no label value: at most 63 of A-Z a-z 0-9 - _ . beginning and ending with a letter or digit")));
+    if bytes.len() > 63
+        || !value.bytes().all(inner)
+        || !edge(bytes.first().copied())
+        || !edge(bytes.last().copied())
+    {
+        return Err(Malformed::format(format!(
+            "{value:?} is no label value: at most 63 of A-Z a-z 0-9 - _ . beginning and ending with a letter or digit"
+        )));
     }
     Ok(())
 }

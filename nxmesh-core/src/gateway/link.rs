@@ -149,8 +149,11 @@ impl PartialEq for RegistrationAnswer {
                 Self::Accepted { agent_id, heartbeat_interval, credential },
                 Self::Accepted { agent_id: id, heartbeat_interval: interval, credential: other },
             ) => {
-                let expose = |it: &Option<Secret<String>>| it.as_ref().map(|it| it.expose().clone());
-                agent_id == id && heartbeat_interval == interval && expose(credential) == expose(other)
+                let expose =
+                    |it: &Option<Secret<String>>| it.as_ref().map(|it| it.expose().clone());
+                agent_id == id
+                    && heartbeat_interval == interval
+                    && expose(credential) == expose(other)
             }
             (Self::Refused { reason }, Self::Refused { reason: other }) => reason == other,
             _ => false,

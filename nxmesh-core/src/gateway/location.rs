@@ -5,7 +5,9 @@ use crate::{
     directive::{Context, Directives},
     gateway::{
         UpstreamId,
-        location_parts::{HeaderName, HeaderValue, IndexFiles, LocationPath, Pattern, ProxyUrl, Replacement, Root},
+        location_parts::{
+            HeaderName, HeaderValue, IndexFiles, LocationPath, Pattern, ProxyUrl, Replacement, Root,
+        },
     },
 };
 
@@ -122,20 +124,33 @@ pub struct NewLocation {
 
 impl NewLocation {
     pub(super) fn parse(self, at: &Path<'_>, problems: &mut Problems) -> Option<Location> {
-        let Self { path, proxy_pass, upstream_id, root, index, custom_headers, rewrite_rules, custom_directives } = self;
+        let Self {
+            path,
+            proxy_pass,
+            upstream_id,
+            root,
+            index,
+            custom_headers,
+            rewrite_rules,
+            custom_directives,
+        } = self;
         let path = problems.take(&at.field("path"), LocationPath::parse(path));
         let target = parse_target(proxy_pass, upstream_id, root, index, at, problems);
         let headers = at.field("custom_headers");
         check_count(custom_headers.len(), MAX_HEADERS, &headers, problems);
         let custom_headers = custom_headers.into_iter().enumerate();
-        let custom_headers =
-            custom_headers.filter_map(|(index, it)| it.parse(&headers.index(index), problems)).collect();
+        let custom_headers = custom_headers
+            .filter_map(|(index, it)| it.parse(&headers.index(index), problems))
+            .collect();
         let rules = at.field("rewrite_rules");
         check_count(rewrite_rules.len(), MAX_REWRITES, &rules, problems);
         let rewrite_rules = rewrite_rules.into_iter().enumerate();
-        let rewrite_rules = rewrite_rules.filter_map(|(index, it)| it.parse(&rules.index(index), problems)).collect();
+        let rewrite_rules = rewrite_rules
+            .filter_map(|(index, it)| it.parse(&rules.index(index), problems))
+            .collect();
         let directives = at.field("custom_directives");
-        let custom_directives = Directives::parse(custom_directives, Context::Location, &directives, problems);
+        let custom_directives =
+            Directives::parse(custom_directives, Context::Location, &directives, problems);
         let (path, target) = path.zip(target)?;
         Some(Location { path, target, custom_headers, rewrite_rules, custom_directives })
     }
@@ -159,12 +174,17 @@ fn parse_target(
         (None, Some(id), None) => match id.parse() {
             Ok(id) => Some(LocationTarget::Upstream(id)),
             Err(_) => {
-                problems.add(&at.field("upstream_id"), FieldCode::InvalidFormat, "must be the id of an upstream");
+                problems.add(
+                    &at.field("upstream_id"),
+                    FieldCode::InvalidFormat,
+                    "must be the id of an upstream",
+                );
                 None
             }
         },
         (None, None, Some(root)) => {
-            let index = index.and_then(|index| problems.take(&at.field("index"), IndexFiles::parse(index)));
+            let index =
+                index.and_then(|index| problems.take(&at.field("index"), IndexFiles::parse(index)));
             let root = problems.take(&at.field("root"), Root::parse(root))?;
             Some(LocationTarget::Files { root, index })
         }
@@ -173,7 +193,11 @@ fn parse_target(
             None
         }
         _ => {
-            problems.add(at, FieldCode::Contradiction, "must have only one of proxy_pass, upstream_id, root");
+            problems.add(
+                at,
+                FieldCode::Contradiction,
+                "must have only one of proxy_pass, upstream_id, root",
+            );
             None
         }
     }
@@ -193,7 +217,11 @@ impl RewriteRule<String, String> {
         let Self { pattern, replacement, flag } = self;
         let pattern = problems.take(&at.field("pattern"), Pattern::parse(pattern));
         let replacement = problems.take(&at.field("replacement"), Replacement::parse(replacement));
-        pattern.zip(replacement).map(|(pattern, replacement)| RewriteRule { pattern, replacement, flag })
+        pattern.zip(replacement).map(|(pattern, replacement)| RewriteRule {
+            pattern,
+            replacement,
+            flag,
+        })
     }
 }
 

@@ -31,15 +31,17 @@ mod status;
 
 pub use self::{
     agent::{
-        Agent, AgentFilter, AgentHealth, AgentId, AgentName, AgentRecord, AgentSpec, AgentState, AgentStatus,
-        DeploymentMode, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken, NginxState,
+        Agent, AgentFilter, AgentHealth, AgentId, AgentName, AgentRecord, AgentSpec, AgentState,
+        AgentStatus, DeploymentMode, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken,
+        NginxState,
     },
     agents::{Agents, COMMAND_PATIENCE, RegistrationToken, ReloadOutcome},
     area::Gateway,
     certificate::{Certificate, CertificateId},
     labels::Labels,
     location::{
-        Header, Location, LocationTarget, MAX_HEADERS, MAX_REWRITES, NewLocation, RewriteFlag, RewriteRule,
+        Header, Location, LocationTarget, MAX_HEADERS, MAX_REWRITES, NewLocation, RewriteFlag,
+        RewriteRule,
     },
     names::{ObjectName, ServerAddress, ServerName},
     projection::{ConfigUpdate, Projection},
@@ -48,12 +50,13 @@ pub use self::{
     store::{AgentSecret, GatewayChange, GatewayStore, GatewayWrite, Moved, Writes},
     target::{MAX_NAMED_AGENTS, NewTargetAgents, TargetAgents},
     upstream::{
-        Algorithm, HealthCheck, MAX_FAILS, MAX_KEEPALIVE, MAX_SECONDS, MAX_SERVERS, MAX_THRESHOLD, MAX_WEIGHT,
-        NewUpstream, Upstream, UpstreamId, UpstreamServer, UpstreamSpec,
+        Algorithm, HealthCheck, MAX_FAILS, MAX_KEEPALIVE, MAX_SECONDS, MAX_SERVERS, MAX_THRESHOLD,
+        MAX_WEIGHT, NewUpstream, Upstream, UpstreamId, UpstreamServer, UpstreamSpec,
     },
     upstreams::Upstreams,
     virtual_host::{
-        MAX_LOCATIONS, MAX_SERVER_NAMES, NewVirtualHost, ServerNames, VirtualHost, VirtualHostId, VirtualHostSpec,
+        MAX_LOCATIONS, MAX_SERVER_NAMES, NewVirtualHost, ServerNames, VirtualHost, VirtualHostId,
+        VirtualHostSpec,
     },
     virtual_hosts::VirtualHosts,
 };

@@ -48,7 +48,8 @@ impl Published {
 
 /// The part of a snapshot that one agent serves, named by its content.
 pub(crate) fn update(snapshot: &Snapshot, agent: &AgentSpec) -> ConfigUpdate {
-    let mut projection = Projection { settings: Arc::clone(snapshot.settings()), ..Projection::default() };
+    let mut projection =
+        Projection { settings: Arc::clone(snapshot.settings()), ..Projection::default() };
     let mut content = blake3::Hasher::new();
     content.update(&snapshot.digest_of(snapshot.workspace_id().as_uuid()));
     let meant = |host: &&Arc<VirtualHost>| host.target_agents.matches(agent.id, &agent.labels);

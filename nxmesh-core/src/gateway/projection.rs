@@ -2,7 +2,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     RevisionNumber,
-    gateway::{Certificate, CertificateId, UpstreamId, UpstreamSpec, VirtualHostId, VirtualHostSpec},
+    gateway::{
+        Certificate, CertificateId, UpstreamId, UpstreamSpec, VirtualHostId, VirtualHostSpec,
+    },
     tenancy::Settings,
 };
 

@@ -69,7 +69,9 @@ impl Test {
             Self::Is(wanted) => value == Some(wanted),
             Self::IsNot(unwanted) => value != Some(unwanted),
             Self::In(wanted) => value.is_some_and(|it| wanted.iter().any(|other| other == it)),
-            Self::NotIn(unwanted) => value.is_none_or(|it| unwanted.iter().all(|other| other != it)),
+            Self::NotIn(unwanted) => {
+                value.is_none_or(|it| unwanted.iter().all(|other| other != it))
+            }
         }
     }
 }
@@ -89,7 +91,11 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 
 fn requirement(part: &str) -> Result<Requirement, Malformed> {
     let part = part.trim();
-    let bad = || Malformed::format(format!("{part:?} is none of key=value, key!=value, key in (a,b), key notin (a,b), key, !key"));
+    let bad = || {
+        Malformed::format(format!(
+            "{part:?} is none of key=value, key!=value, key in (a,b), key notin (a,b), key, !key"
+        ))
+    };
     let (key, test) = if let Some(key) = part.strip_prefix('!') {
         (key.trim(), Test::Missing)
     } else if let Some((key, value)) = part.split_once("!=") {
@@ -113,7 +119,9 @@ fn requirement(part: &str) -> Result<Requirement, Malformed> {
     match &test {
         Test::Exists | Test::Missing => {}
         Test::Is(value) | Test::IsNot(value) => check_value(value)?,
-        Test::In(values) | Test::NotIn(values) => values.iter().try_for_each(|it| check_value(it))?,
+        Test::In(values) | Test::NotIn(values) => {
+            values.iter().try_for_each(|it| check_value(it))?
+        }
     }
     Ok(Requirement { key: key.to_owned(), test })
 }
@@ -184,7 +192,10 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_selector() {
-        for bad in ["", ",", "a=b,", "a in b", "a in (b", "a on (b)", "in (b)", "a b", "a=b c", "-a", "a=(b)", "a;b"] {
+        for bad in [
+            "", ",", "a=b,", "a in b", "a in (b", "a on (b)", "in (b)", "a b", "a=b c", "-a",
+            "a=(b)", "a;b",
+        ] {
             assert!(LabelSelector::parse(bad).is_err(), "{bad}");
         }
         assert!(LabelSelector::parse(&"a".repeat(4097)).is_err());

@@ -18,8 +18,8 @@ use crate::{
         convergence::{Convergence, Next},
         fleet::{Order, Outcome, Seat},
         link::{
-            AgentEvent, AgentMessage, COMMAND_RESULT, Command, HealthReport, Incoming, Registration,
-            RegistrationAnswer, ServerLink, ServerMessage,
+            AgentEvent, AgentMessage, COMMAND_RESULT, Command, HealthReport, Incoming,
+            Registration, RegistrationAnswer, ServerLink, ServerMessage,
         },
         project::Published,
         status,
@@ -59,7 +59,11 @@ pub(crate) async fn run(context: Context, link: ServerLink) {
 }
 
 /// Takes a report that came outside a stream.
-pub(crate) async fn report_health(context: &Context, credential: &str, report: &HealthReport) -> Result<()> {
+pub(crate) async fn report_health(
+    context: &Context,
+    credential: &str,
+    report: &HealthReport,
+) -> Result<()> {
     let (agent, _) = admission::authenticate(context, credential).await?;
     let mut status = agent.status;
     status::note_health(&mut status, report, context.clock.now());
@@ -104,11 +108,16 @@ impl Session {
         Ok(session)
     }
 
-    async fn introduce(&mut self, registration: Registration, credential: Option<Secret<String>>) -> Result<()> {
+    async fn introduce(
+        &mut self,
+        registration: Registration,
+        credential: Option<Secret<String>>,
+    ) -> Result<()> {
         status::note_registration(&mut self.status, registration, self.context.clock.now());
         self.record().await;
         let heartbeat_interval = self.context.heartbeat_interval;
-        let answer = RegistrationAnswer::Accepted { agent_id: self.agent, heartbeat_interval, credential };
+        let answer =
+            RegistrationAnswer::Accepted { agent_id: self.agent, heartbeat_interval, credential };
         self.send(ServerMessage::Registered(answer)).await?;
         tracing::info!(agent_id = %self.agent, hostname = self.status.hostname, "agent connected");
         self.want()
@@ -179,9 +188,10 @@ impl Session {
         self.last_heard = Instant::now();
         self.confirm_secret().await?;
         match message {
-            AgentMessage::Registration(_) => {
-                Err(Error::new(ErrorKind::Unauthenticated, "a stream has one registration, at its beginning"))
-            }
+            AgentMessage::Registration(_) => Err(Error::new(
+                ErrorKind::Unauthenticated,
+                "a stream has one registration, at its beginning",
+            )),
             AgentMessage::Health(report) => {
                 self.convergence.reported(&report.config_checksum);
                 status::note_health(&mut self.status, &report, self.context.clock.now());
@@ -196,7 +206,7 @@ impl Session {
                 Ok(())
             }
             AgentMessage::Event(event) => {
-                self.answered(event);
+                self.answered(&event);
                 Ok(())
             }
         }
@@ -207,7 +217,10 @@ impl Session {
     async fn confirm_secret(&mut self) -> Result<()> {
         let Some(secret) = self.unconfirmed_secret else { return Ok(()) };
         if !self.context.store.keep_only_agent_secret(self.agent, &secret).await? {
-            return Err(Error::new(ErrorKind::Unauthenticated, "the credential was replaced by a newer one"));
+            return Err(Error::new(
+                ErrorKind::Unauthenticated,
+                "the credential was replaced by a newer one",
+            ));
         }
         self.unconfirmed_secret = None;
         Ok(())
@@ -223,7 +236,7 @@ impl Session {
         self.send(ServerMessage::Command(Command { command_id, action: order.action })).await
     }
 
-    fn answered(&mut self, event: AgentEvent) {
+    fn answered(&mut self, event: &AgentEvent) {
         if event.event_type != COMMAND_RESULT {
             return;
         }

@@ -5,9 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     RevisionNumber,
-    gateway::{
-        AgentId, AgentSpec, GatewayWrite, Upstream, UpstreamId, VirtualHost, VirtualHostId,
-    },
+    gateway::{AgentId, AgentSpec, GatewayWrite, Upstream, UpstreamId, VirtualHost, VirtualHostId},
     tenancy::{Settings, WorkspaceId},
 };
 
@@ -80,7 +78,11 @@ impl Snapshot {
     }
 
     /// Moves on to `revision` by these writes.
-    pub fn apply(&mut self, revision: RevisionNumber, writes: impl IntoIterator<Item = GatewayWrite>) {
+    pub fn apply(
+        &mut self,
+        revision: RevisionNumber,
+        writes: impl IntoIterator<Item = GatewayWrite>,
+    ) {
         for write in writes {
             self.write(write);
         }

@@ -53,7 +53,10 @@ impl Snapshots {
     }
 
     /// The workspace as last heard of, and each later state; always the newest only.
-    pub(crate) async fn subscribe(&self, id: WorkspaceId) -> Result<watch::Receiver<Arc<Published>>> {
+    pub(crate) async fn subscribe(
+        &self,
+        id: WorkspaceId,
+    ) -> Result<watch::Receiver<Arc<Published>>> {
         match self.known(id) {
             Some(known) => Ok(known),
             None => self.load(id).await,
@@ -106,7 +109,8 @@ impl Snapshots {
 
     async fn catch_up(&self, moved: Moved) {
         let Some(revision) = moved.revision else { return self.forget(moved.workspace_id) };
-        let behind = |it: &watch::Receiver<Arc<Published>>| it.borrow().snapshot.revision() < revision;
+        let behind =
+            |it: &watch::Receiver<Arc<Published>>| it.borrow().snapshot.revision() < revision;
         if self.known(moved.workspace_id).as_ref().is_some_and(behind) {
             self.refresh_or_say(moved.workspace_id).await;
         }

@@ -8,7 +8,11 @@ use crate::gateway::{
 };
 
 /// It is connected, and introduced itself.
-pub(crate) fn note_registration(status: &mut AgentStatus, registration: Registration, now: DateTime<Utc>) {
+pub(crate) fn note_registration(
+    status: &mut AgentStatus,
+    registration: Registration,
+    now: DateTime<Utc>,
+) {
     let Registration {
         token: _,
         hostname,
@@ -36,7 +40,11 @@ pub(crate) fn note_registration(status: &mut AgentStatus, registration: Registra
 pub(crate) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: DateTime<Utc>) {
     status.last_seen_at = Some(now);
     status.health = Some(AgentHealth {
-        nginx_status: if report.nginx.is_running { NginxState::Running } else { NginxState::Stopped },
+        nginx_status: if report.nginx.is_running {
+            NginxState::Running
+        } else {
+            NginxState::Stopped
+        },
         nginx_uptime_seconds: report.nginx.uptime_seconds,
         active_connections: report.nginx.active_connections,
         requests_per_second: report.nginx.requests_per_second,
@@ -47,7 +55,11 @@ pub(crate) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: 
 }
 
 /// It told what became of a configuration. Whether that was final, and so worth writing down.
-pub(crate) fn note_apply(status: &mut AgentStatus, report: &ConfigStatus, now: DateTime<Utc>) -> bool {
+pub(crate) fn note_apply(
+    status: &mut AgentStatus,
+    report: &ConfigStatus,
+    now: DateTime<Utc>,
+) -> bool {
     status.last_seen_at = Some(now);
     match report.status {
         ApplyStatus::Pending | ApplyStatus::Validating | ApplyStatus::Applying => return false,

@@ -42,7 +42,12 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     async fn agent(&self, id: AgentId) -> Result<Option<AgentRecord>>;
 
     /// Those that match, in order of creation, then id.
-    async fn agents(&self, of: WorkspaceId, filter: &AgentFilter, page: PageRequest) -> Result<Page<AgentRecord>>;
+    async fn agents(
+        &self,
+        of: WorkspaceId,
+        filter: &AgentFilter,
+        page: PageRequest,
+    ) -> Result<Page<AgentRecord>>;
 
     /// The registration token or credential with this hash.
     async fn agent_secret(&self, hash: &TokenHash) -> Result<Option<AgentSecret>>;

@@ -59,17 +59,31 @@ impl NewTargetAgents {
         let Self { kind, label_selector, agent_ids } = self;
         let kind = kind.as_deref().unwrap_or("all");
         if label_selector.is_some() && kind != "selector" {
-            problems.add(&path.field("label_selector"), FieldCode::Contradiction, "goes with the type selector only");
+            problems.add(
+                &path.field("label_selector"),
+                FieldCode::Contradiction,
+                "goes with the type selector only",
+            );
         }
         if agent_ids.is_some() && kind != "agents" {
-            problems.add(&path.field("agent_ids"), FieldCode::Contradiction, "goes with the type agents only");
+            problems.add(
+                &path.field("agent_ids"),
+                FieldCode::Contradiction,
+                "goes with the type agents only",
+            );
         }
         match kind {
             "all" => TargetAgents::All,
             "selector" => parse_selector(label_selector, &path.field("label_selector"), problems),
-            "agents" => parse_agents(agent_ids.unwrap_or_default(), &path.field("agent_ids"), problems),
+            "agents" => {
+                parse_agents(&agent_ids.unwrap_or_default(), &path.field("agent_ids"), problems)
+            }
             _ => {
-                problems.add(&path.field("type"), FieldCode::InvalidValue, "must be one of all, selector, agents");
+                problems.add(
+                    &path.field("type"),
+                    FieldCode::InvalidValue,
+                    "must be one of all, selector, agents",
+                );
                 TargetAgents::All
             }
         }
@@ -85,7 +99,7 @@ fn parse_selector(text: Option<String>, path: &Path<'_>, problems: &mut Problems
     selector.map_or(TargetAgents::All, |label_selector| TargetAgents::Selector { label_selector })
 }
 
-fn parse_agents(texts: Vec<String>, path: &Path<'_>, problems: &mut Problems) -> TargetAgents {
+fn parse_agents(texts: &[String], path: &Path<'_>, problems: &mut Problems) -> TargetAgents {
     if !(1..=MAX_NAMED_AGENTS).contains(&texts.len()) {
         let message = format!("must name 1 to {MAX_NAMED_AGENTS} agents");
         problems.add(path, FieldCode::OutOfRange, message);
@@ -94,7 +108,11 @@ fn parse_agents(texts: Vec<String>, path: &Path<'_>, problems: &mut Problems) ->
     for (at, text) in texts.iter().enumerate() {
         match text.parse() {
             Ok(id) => agent_ids.push(id),
-            Err(_) => problems.add(&path.index(at), FieldCode::InvalidFormat, "must be the id of an agent"),
+            Err(_) => problems.add(
+                &path.index(at),
+                FieldCode::InvalidFormat,
+                "must be the id of an agent",
+            ),
         }
     }
     TargetAgents::Agents { agent_ids }
@@ -105,9 +123,11 @@ impl From<TargetAgents> for NewTargetAgents {
         let kind = |text: &str| Some(text.to_owned());
         match target {
             TargetAgents::All => Self { kind: kind("all"), ..Self::default() },
-            TargetAgents::Selector { label_selector } => {
-                Self { kind: kind("selector"), label_selector: Some(label_selector.into()), agent_ids: None }
-            }
+            TargetAgents::Selector { label_selector } => Self {
+                kind: kind("selector"),
+                label_selector: Some(label_selector.into()),
+                agent_ids: None,
+            },
             TargetAgents::Agents { agent_ids } => {
                 let agent_ids = agent_ids.iter().map(ToString::to_string).collect();
                 Self { kind: kind("agents"), label_selector: None, agent_ids: Some(agent_ids) }

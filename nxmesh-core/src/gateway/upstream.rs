@@ -173,7 +173,14 @@ impl Upstream {
 impl UpstreamServer<String> {
     /// A server with the usual settings.
     pub fn at(address: impl Into<String>) -> Self {
-        Self { address: address.into(), weight: 1, backup: false, down: false, max_fails: 1, fail_timeout: 10 }
+        Self {
+            address: address.into(),
+            weight: 1,
+            backup: false,
+            down: false,
+            max_fails: 1,
+            fail_timeout: 10,
+        }
     }
 
     fn parse(self, path: &Path<'_>, problems: &mut Problems) -> Option<UpstreamServer> {
@@ -199,18 +206,31 @@ impl NewUpstream {
         let at = root.field("servers");
         check_servers(algorithm, &servers, &at, &mut problems);
         let servers = servers.into_iter().enumerate();
-        let servers = servers.filter_map(|(index, server)| server.parse(&at.index(index), &mut problems)).collect();
+        let servers = servers
+            .filter_map(|(index, server)| server.parse(&at.index(index), &mut problems))
+            .collect();
         if let Some(check) = &health_check {
             check.check(&root.field("health_check"), &mut problems);
         }
         let at = root.field("keepalive_connections");
         check_range(keepalive_connections, 0, MAX_KEEPALIVE, &at, &mut problems);
-        let spec = name.map(|name| UpstreamSpec { name, algorithm, servers, health_check, keepalive_connections });
+        let spec = name.map(|name| UpstreamSpec {
+            name,
+            algorithm,
+            servers,
+            health_check,
+            keepalive_connections,
+        });
         problems.finish_with(spec)
     }
 }
 
-fn check_servers(algorithm: Algorithm, servers: &[UpstreamServer<String>], path: &Path<'_>, problems: &mut Problems) {
+fn check_servers(
+    algorithm: Algorithm,
+    servers: &[UpstreamServer<String>],
+    path: &Path<'_>,
+    problems: &mut Problems,
+) {
     if !(1..=MAX_SERVERS).contains(&servers.len()) {
         problems.add(path, FieldCode::OutOfRange, format!("must be 1 to {MAX_SERVERS}"));
         return;
@@ -235,7 +255,14 @@ fn check_servers(algorithm: Algorithm, servers: &[UpstreamServer<String>], path:
 
 impl HealthCheck {
     fn check(&self, path: &Path<'_>, problems: &mut Problems) {
-        let Self { enabled: _, path: asked, interval, timeout, healthy_threshold, unhealthy_threshold } = self;
+        let Self {
+            enabled: _,
+            path: asked,
+            interval,
+            timeout,
+            healthy_threshold,
+            unhealthy_threshold,
+        } = self;
         let plain = asked.bytes().all(|byte| byte.is_ascii_graphic());
         if !asked.starts_with('/') || !plain || asked.len() > 1024 {
             let message = "must begin with / and have 1024 visible ASCII characters at most";
@@ -243,8 +270,20 @@ impl HealthCheck {
         }
         check_range(*interval, 1, MAX_SECONDS, &path.field("interval"), problems);
         check_range(*timeout, 1, MAX_SECONDS, &path.field("timeout"), problems);
-        check_range(*healthy_threshold, 1, MAX_THRESHOLD, &path.field("healthy_threshold"), problems);
-        check_range(*unhealthy_threshold, 1, MAX_THRESHOLD, &path.field("unhealthy_threshold"), problems);
+        check_range(
+            *healthy_threshold,
+            1,
+            MAX_THRESHOLD,
+            &path.field("healthy_threshold"),
+            problems,
+        );
+        check_range(
+            *unhealthy_threshold,
+            1,
+            MAX_THRESHOLD,
+            &path.field("unhealthy_threshold"),
+            problems,
+        );
     }
 }
 
@@ -259,9 +298,22 @@ impl From<UpstreamSpec> for NewUpstream {
         let UpstreamSpec { name, algorithm, servers, health_check, keepalive_connections } = spec;
         let servers = servers.into_iter().map(|server| {
             let UpstreamServer { address, weight, backup, down, max_fails, fail_timeout } = server;
-            UpstreamServer { address: address.into(), weight, backup, down, max_fails, fail_timeout }
+            UpstreamServer {
+                address: address.into(),
+                weight,
+                backup,
+                down,
+                max_fails,
+                fail_timeout,
+            }
         });
-        Self { name: name.into(), algorithm, servers: servers.collect(), health_check, keepalive_connections }
+        Self {
+            name: name.into(),
+            algorithm,
+            servers: servers.collect(),
+            health_check,
+            keepalive_connections,
+        }
     }
 }
 
@@ -275,16 +327,21 @@ mod tests {
     /// The fields that are refused.
     fn refused(body: Value) -> Vec<String> {
         let parsed = from_json::<NewUpstream>(body).and_then(NewUpstream::parse);
-        parsed.err().map(|error| error.fields().iter().map(|it| it.field.clone()).collect()).unwrap_or_default()
+        parsed
+            .err()
+            .map(|error| error.fields().iter().map(|it| it.field.clone()).collect())
+            .unwrap_or_default()
     }
 
-    fn with(servers: Value, algorithm: &str) -> Value {
+    fn with(servers: impl Into<Value>, algorithm: &str) -> Value {
+        let servers: Value = servers.into();
         json!({"name": "api", "algorithm": algorithm, "servers": servers})
     }
 
     #[test]
     fn ip_hash_with_a_backup_is_refused() {
-        let servers = json!([{"address": "10.0.0.1:80"}, {"address": "10.0.0.2:80", "backup": true}]);
+        let servers =
+            json!([{"address": "10.0.0.1:80"}, {"address": "10.0.0.2:80", "backup": true}]);
         assert_eq!(refused(with(servers.clone(), "ip_hash")), ["servers[1].backup"]);
         assert!(refused(with(servers, "least_connections")).is_empty());
     }
@@ -309,9 +366,18 @@ mod tests {
             "keepalive_connections": 10001,
         });
         let expected = [
-            "name", "servers[3].address", "servers[0].weight", "servers[0].max_fails", "servers[0].fail_timeout",
-            "servers[0].address", "servers[1].address", "health_check.path", "health_check.interval",
-            "health_check.timeout", "health_check.healthy_threshold", "health_check.unhealthy_threshold",
+            "name",
+            "servers[3].address",
+            "servers[0].weight",
+            "servers[0].max_fails",
+            "servers[0].fail_timeout",
+            "servers[0].address",
+            "servers[1].address",
+            "health_check.path",
+            "health_check.interval",
+            "health_check.timeout",
+            "health_check.healthy_threshold",
+            "health_check.unhealthy_threshold",
             "keepalive_connections",
         ];
         assert_eq!(refused(body), expected);
@@ -320,18 +386,25 @@ mod tests {
     #[test]
     fn limits_hold_at_their_edges() {
         let many = |count: usize| -> Vec<Value> {
-            (0..count).map(|at| json!({"address": format!("10.0.{}.{}:80", at / 256, at % 256)})).collect()
+            (0..count)
+                .map(|at| json!({"address": format!("10.0.{}.{}:80", at / 256, at % 256)}))
+                .collect()
         };
         assert!(refused(with(json!(many(256)), "round_robin")).is_empty());
         assert_eq!(refused(with(json!(many(257)), "round_robin")), ["servers"]);
-        let weight = |weight: u32| with(json!([{"address": "10.0.0.1:80", "weight": weight}]), "round_robin");
+        let weight = |weight: u32| {
+            with(json!([{"address": "10.0.0.1:80", "weight": weight}]), "round_robin")
+        };
         assert!(refused(weight(65535)).is_empty());
         assert_eq!(refused(weight(65536)), ["servers[0].weight"]);
     }
 
     #[test]
     fn unknown_fields_and_algorithms_are_refused() {
-        assert_eq!(refused(with(json!([{"address": "a:80", "wait": 1}]), "round_robin")), ["servers[0].wait"]);
+        assert_eq!(
+            refused(with(json!([{"address": "a:80", "wait": 1}]), "round_robin")),
+            ["servers[0].wait"]
+        );
         assert_eq!(refused(with(json!([{"address": "a:80"}]), "fastest")), ["algorithm"]);
     }
 }

@@ -29,7 +29,12 @@ impl Upstreams {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) when there is no such workspace.
-    pub async fn list(&self, actor: &Actor, of: WorkspaceId, page: PageRequest) -> Result<Page<Upstream>> {
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        of: WorkspaceId,
+        page: PageRequest,
+    ) -> Result<Page<Upstream>> {
         self.context.check_member(actor, of).await?;
         self.context.store.upstreams(of, page).await
     }
@@ -41,7 +46,10 @@ impl Upstreams {
     pub async fn get(&self, actor: &Actor, id: UpstreamId) -> Result<Upstream> {
         let missing = || Error::not_found("upstream", id);
         let upstream = self.context.store.upstream(id).await?.ok_or_else(missing)?;
-        self.context.check_member(actor, upstream.workspace_id).await.map_err(|error| error.or_missing(missing))?;
+        self.context
+            .check_member(actor, upstream.workspace_id)
+            .await
+            .map_err(|error| error.or_missing(missing))?;
         Ok(upstream)
     }
 
@@ -50,7 +58,12 @@ impl Upstreams {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) when there is no such workspace,
     /// [`Invalid`](ErrorKind::Invalid).
-    pub async fn create(&self, actor: &Actor, of: WorkspaceId, new: NewUpstream) -> Result<Upstream> {
+    pub async fn create(
+        &self,
+        actor: &Actor,
+        of: WorkspaceId,
+        new: NewUpstream,
+    ) -> Result<Upstream> {
         self.context.check_member(actor, of).await?;
         let spec = Arc::new(new.parse()?);
         let id = new_id(self.context.clock.as_ref());
@@ -93,7 +106,10 @@ impl Upstreams {
             }
             let revision = snapshot.revision().next();
             let spec = Arc::new(spec);
-            Ok(put(Upstream { spec, revision, updated_at: now, ..current.as_ref().clone() }, "update"))
+            Ok(put(
+                Upstream { spec, revision, updated_at: now, ..current.as_ref().clone() },
+                "update",
+            ))
         };
         self.context.change(actor, workspace, decide).await
     }
@@ -104,7 +120,12 @@ impl Upstreams {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound), [`Precondition`](ErrorKind::Precondition),
     /// [`Conflict`](ErrorKind::Conflict), naming the virtual hosts that use it.
-    pub async fn delete(&self, actor: &Actor, id: UpstreamId, if_match: &IfMatch) -> Result<RevisionNumber> {
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        id: UpstreamId,
+        if_match: &IfMatch,
+    ) -> Result<RevisionNumber> {
         let workspace = self.get(actor, id).await?.workspace_id;
         let decide = |snapshot: &Snapshot| {
             let current = find(snapshot, id)?;
@@ -115,7 +136,11 @@ impl Upstreams {
                 return Err(Error::new(ErrorKind::Conflict, message));
             }
             let reason = format!("delete upstream {}", current.spec.name);
-            Ok(Decision::write(snapshot.revision().next(), reason, vec![GatewayWrite::DeleteUpstream(id)]))
+            Ok(Decision::write(
+                snapshot.revision().next(),
+                reason,
+                vec![GatewayWrite::DeleteUpstream(id)],
+            ))
         };
         self.context.change(actor, workspace, decide).await
     }

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     directive::{Context, Directives},
-    gateway::{CertificateId, Location, NewLocation, NewTargetAgents, ObjectName, ServerName, TargetAgents},
+    gateway::{
+        CertificateId, Location, NewLocation, NewTargetAgents, ObjectName, ServerName, TargetAgents,
+    },
     tenancy::WorkspaceId,
 };
 
@@ -129,7 +131,9 @@ impl ServerNames {
             names.push(name);
         }
         if !(1..=MAX_SERVER_NAMES).contains(&names.len()) {
-            return Err(Malformed::range(format!("must have 1 to {MAX_SERVER_NAMES} names, separated by spaces")));
+            return Err(Malformed::range(format!(
+                "must have 1 to {MAX_SERVER_NAMES} names, separated by spaces"
+            )));
         }
         Ok(Self(names))
     }
@@ -182,13 +186,16 @@ impl NewVirtualHost {
         } = self;
         let root = Path::root();
         let name = problems.take(&root.field("name"), ObjectName::parse(name));
-        let server_name = problems.take(&root.field("server_name"), ServerNames::parse(&server_name));
+        let server_name =
+            problems.take(&root.field("server_name"), ServerNames::parse(&server_name));
         let listen_port = parse_port(listen_port, &root.field("listen_port"), &mut problems);
         let certificate = root.field("ssl_certificate_id");
-        let ssl_certificate_id = ssl_certificate_id.and_then(|id| parse_certificate_id(&id, &certificate, &mut problems));
+        let ssl_certificate_id = ssl_certificate_id
+            .and_then(|id| parse_certificate_id(&id, &certificate, &mut problems));
         let locations = parse_locations(locations, &root.field("locations"), &mut problems);
         let directives = root.field("custom_directives");
-        let custom_directives = Directives::parse(custom_directives, Context::Server, &directives, &mut problems);
+        let custom_directives =
+            Directives::parse(custom_directives, Context::Server, &directives, &mut problems);
         let target = target_agents.parse(&root.field("target_agents"), &mut problems);
         let spec = name.zip(server_name).map(|(name, server_name)| VirtualHostSpec {
             name,
@@ -209,12 +216,20 @@ fn check_tls(host: &NewVirtualHost, problems: &mut Problems) {
     let root = Path::root();
     let certificate = root.field("ssl_certificate_id");
     match (host.ssl_enabled, &host.ssl_certificate_id) {
-        (true, None) => problems.add(&certificate, FieldCode::Required, "is required with ssl_enabled"),
-        (false, Some(_)) => problems.add(&certificate, FieldCode::Contradiction, "goes with ssl_enabled only"),
+        (true, None) => {
+            problems.add(&certificate, FieldCode::Required, "is required with ssl_enabled")
+        }
+        (false, Some(_)) => {
+            problems.add(&certificate, FieldCode::Contradiction, "goes with ssl_enabled only")
+        }
         (true, Some(_)) | (false, None) => {}
     }
     if host.http3_enabled && !host.ssl_enabled {
-        problems.add(&root.field("http3_enabled"), FieldCode::Contradiction, "goes with ssl_enabled only: HTTP/3 is always encrypted");
+        problems.add(
+            &root.field("http3_enabled"),
+            FieldCode::Contradiction,
+            "goes with ssl_enabled only: HTTP/3 is always encrypted",
+        );
     }
 }
 
@@ -228,7 +243,11 @@ fn parse_port(port: u32, path: &Path<'_>, problems: &mut Problems) -> u16 {
     }
 }
 
-fn parse_certificate_id(id: &str, path: &Path<'_>, problems: &mut Problems) -> Option<CertificateId> {
+fn parse_certificate_id(
+    id: &str,
+    path: &Path<'_>,
+    problems: &mut Problems,
+) -> Option<CertificateId> {
     let parsed = id.parse().ok();
     if parsed.is_none() {
         problems.add(path, FieldCode::InvalidFormat, "must be the id of a certificate");
@@ -236,7 +255,11 @@ fn parse_certificate_id(id: &str, path: &Path<'_>, problems: &mut Problems) -> O
     parsed
 }
 
-fn parse_locations(locations: Vec<NewLocation>, path: &Path<'_>, problems: &mut Problems) -> Vec<Location> {
+fn parse_locations(
+    locations: Vec<NewLocation>,
+    path: &Path<'_>,
+    problems: &mut Problems,
+) -> Vec<Location> {
     if !(1..=MAX_LOCATIONS).contains(&locations.len()) {
         problems.add(path, FieldCode::OutOfRange, format!("must be 1 to {MAX_LOCATIONS}"));
         return Vec::new();
@@ -245,7 +268,11 @@ fn parse_locations(locations: Vec<NewLocation>, path: &Path<'_>, problems: &mut 
     for (index, location) in locations.iter().enumerate() {
         if let Some(first) = seen.insert(location.path.clone(), index) {
             let at = path.index(index);
-            problems.add(&at.field("path"), FieldCode::Duplicate, format!("is the path of locations[{first}] too"));
+            problems.add(
+                &at.field("path"),
+                FieldCode::Duplicate,
+                format!("is the path of locations[{first}] too"),
+            );
         }
     }
     let locations = locations.into_iter().enumerate();

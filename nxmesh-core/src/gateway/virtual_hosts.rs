@@ -5,8 +5,8 @@ use crate::{
     RevisionNumber,
     clock::new_id,
     gateway::{
-        GatewayWrite, LocationTarget, NewVirtualHost, Snapshot, TargetAgents, VirtualHost, VirtualHostId,
-        VirtualHostSpec,
+        GatewayWrite, LocationTarget, NewVirtualHost, Snapshot, TargetAgents, VirtualHost,
+        VirtualHostId, VirtualHostSpec,
         area::{Context, Decision},
         conflict,
     },
@@ -31,7 +31,12 @@ impl VirtualHosts {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace.
-    pub async fn list(&self, actor: &Actor, of: WorkspaceId, page: PageRequest) -> Result<Page<VirtualHost>> {
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        of: WorkspaceId,
+        page: PageRequest,
+    ) -> Result<Page<VirtualHost>> {
         self.context.check_member(actor, of).await?;
         self.context.store.virtual_hosts(of, page).await
     }
@@ -43,7 +48,10 @@ impl VirtualHosts {
     pub async fn get(&self, actor: &Actor, id: VirtualHostId) -> Result<VirtualHost> {
         let missing = || Error::not_found("virtual host", id);
         let host = self.context.store.virtual_host(id).await?.ok_or_else(missing)?;
-        self.context.check_member(actor, host.workspace_id).await.map_err(|error| error.or_missing(missing))?;
+        self.context
+            .check_member(actor, host.workspace_id)
+            .await
+            .map_err(|error| error.or_missing(missing))?;
         Ok(host)
     }
 
@@ -53,7 +61,12 @@ impl VirtualHosts {
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace,
     /// [`Invalid`](crate::ErrorKind::Invalid), [`Conflict`](crate::ErrorKind::Conflict) when
     /// it would meet another on one agent with the same port and name.
-    pub async fn create(&self, actor: &Actor, of: WorkspaceId, new: NewVirtualHost) -> Result<VirtualHost> {
+    pub async fn create(
+        &self,
+        actor: &Actor,
+        of: WorkspaceId,
+        new: NewVirtualHost,
+    ) -> Result<VirtualHost> {
         self.context.check_member(actor, of).await?;
         let (spec, target_agents) = new.parse()?;
         let spec = Arc::new(spec);
@@ -101,7 +114,13 @@ impl VirtualHosts {
             }
             let revision = snapshot.revision().next();
             let spec = Arc::new(spec);
-            let host = VirtualHost { spec, target_agents, revision, updated_at: now, ..current.as_ref().clone() };
+            let host = VirtualHost {
+                spec,
+                target_agents,
+                revision,
+                updated_at: now,
+                ..current.as_ref().clone()
+            };
             Ok(put(host, "update"))
         };
         self.context.change(actor, workspace, decide).await
@@ -111,13 +130,22 @@ impl VirtualHosts {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound), [`Precondition`](crate::ErrorKind::Precondition).
-    pub async fn delete(&self, actor: &Actor, id: VirtualHostId, if_match: &IfMatch) -> Result<RevisionNumber> {
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        id: VirtualHostId,
+        if_match: &IfMatch,
+    ) -> Result<RevisionNumber> {
         let workspace = self.get(actor, id).await?.workspace_id;
         let decide = |snapshot: &Snapshot| {
             let current = find(snapshot, id)?;
             if_match.check(&current.etag())?;
             let reason = format!("delete virtual host {}", current.spec.name);
-            Ok(Decision::write(snapshot.revision().next(), reason, vec![GatewayWrite::DeleteVirtualHost(id)]))
+            Ok(Decision::write(
+                snapshot.revision().next(),
+                reason,
+                vec![GatewayWrite::DeleteVirtualHost(id)],
+            ))
         };
         self.context.change(actor, workspace, decide).await
     }
@@ -130,7 +158,11 @@ fn find(snapshot: &Snapshot, id: VirtualHostId) -> Result<&Arc<VirtualHost>> {
 /// What a patch is applied to. A new type of target starts from nothing: the
 /// fields of the old one do not go with it.
 fn body_of(host: &VirtualHost, patch: &MergePatch) -> NewVirtualHost {
-    let target = if patch.names_within("target_agents", "type") { TargetAgents::All } else { host.target_agents.clone() };
+    let target = if patch.names_within("target_agents", "type") {
+        TargetAgents::All
+    } else {
+        host.target_agents.clone()
+    };
     NewVirtualHost::from_parts(host.spec.as_ref().clone(), target)
 }
 

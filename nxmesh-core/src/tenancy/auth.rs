@@ -55,7 +55,9 @@ impl Auth {
     /// [`Unauthenticated`](ErrorKind::Unauthenticated) for an unknown address and for a wrong
     /// password alike, after the same work.
     pub async fn login(&self, email: &str, password: Secret<String>) -> Result<Tokens> {
-        let refused = || Error::new(ErrorKind::Unauthenticated, "the e-mail address or the password is wrong");
+        let refused = || {
+            Error::new(ErrorKind::Unauthenticated, "the e-mail address or the password is wrong")
+        };
         let user = match Email::parse(email) {
             Ok(email) => self.context.store.user_by_email(&email).await?,
             Err(_) => None,
@@ -87,11 +89,18 @@ impl Auth {
         let (text, next) = self.refresh_token(found.user_id, found.family);
         let rotated = match found.used {
             true => Err(refused()),
-            false => self.context.store.commit(TenancyChange::RotateRefreshToken { used: hash, next }).await,
+            false => {
+                self.context
+                    .store
+                    .commit(TenancyChange::RotateRefreshToken { used: hash, next })
+                    .await
+            }
         };
         match rotated {
             Ok(()) => self.tokens(found.user_id, text),
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unauthenticated) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unauthenticated) =>
+            {
                 self.context.store.commit(TenancyChange::RevokeFamily(found.family)).await?;
                 Err(refused())
             }
@@ -109,7 +118,12 @@ impl Auth {
         claims
             .filter(|claims| claims.iss == ISSUER && claims.exp > now)
             .map(|claims| Actor::user(claims.sub))
-            .ok_or_else(|| Error::new(ErrorKind::Unauthenticated, "the access token is not valid or has expired"))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unauthenticated,
+                    "the access token is not valid or has expired",
+                )
+            })
     }
 
     fn refresh_token(&self, user_id: UserId, family: Uuid) -> (Secret<String>, RefreshToken) {
@@ -122,7 +136,8 @@ impl Auth {
     fn tokens(&self, user: UserId, refresh_token: Secret<String>) -> Result<Tokens> {
         let iat = self.context.clock.now().timestamp();
         let jti = *new_id::<Claims>(self.context.clock.as_ref()).as_uuid();
-        let claims = Claims { iss: ISSUER.into(), sub: user, iat, exp: iat + ACCESS_TOKEN_SECONDS, jti };
+        let claims =
+            Claims { iss: ISSUER.into(), sub: user, iat, exp: iat + ACCESS_TOKEN_SECONDS, jti };
         let access_token = Secret::new(self.context.signing_key.sign(&claims)?);
         Ok(Tokens { access_token, refresh_token, expires_in: ACCESS_TOKEN_SECONDS })
     }

@@ -66,7 +66,14 @@ impl MasterKey {
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) when the key, the purpose or the text is another.
     pub fn open(&self, purpose: &str, sealed: &Sealed) -> Result<Secret<Vec<u8>>> {
-        let bad = || Error::new(ErrorKind::Corrupt, format!("cannot decrypt the {purpose}: is this the master key it was stored under?"));
+        let bad = || {
+            Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "cannot decrypt the {purpose}: is this the master key it was stored under?"
+                ),
+            )
+        };
         let text = sealed.0.get(NONCE..).ok_or_else(bad)?;
         let payload = Payload { msg: text, aad: purpose.as_bytes() };
         let open = self.cipher().decrypt(&nonce(&sealed.0)?, payload);
@@ -100,7 +107,9 @@ impl fmt::Debug for MasterKey {
 
 fn nonce(sealed: &[u8]) -> Result<Nonce<aes_gcm::aead::consts::U12>> {
     let bytes: Option<[u8; NONCE]> = sealed.get(..NONCE).and_then(|it| it.try_into().ok());
-    bytes.map(Into::into).ok_or_else(|| Error::new(ErrorKind::Corrupt, "a sealed secret is cut off"))
+    bytes
+        .map(Into::into)
+        .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a sealed secret is cut off"))
 }
 
 #[cfg(test)]

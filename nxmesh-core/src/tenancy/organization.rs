@@ -14,7 +14,7 @@ pub type OrganizationId = Id<Organization>;
 text_type! {
     /// What people call an organization or a workspace: 1 to 200 characters, not
     /// blank, no control characters.
-    OrganizationName, |text: &str| -> Result<(), Malformed> { check_label(text, 200) }
+    OrganizationName, check_name
 }
 
 /// The owner of workspaces, and what users are members of.
@@ -65,7 +65,12 @@ impl NewOrganization {
 
 impl From<Organization> for NewOrganization {
     fn from(organization: Organization) -> Self {
-        let Organization { id: _, name, slug, version: _, created_at: _, updated_at: _ } = organization;
+        let Organization { id: _, name, slug, version: _, created_at: _, updated_at: _ } =
+            organization;
         Self { name: name.into(), slug: slug.into() }
     }
+}
+
+fn check_name(text: &str) -> Result<(), Malformed> {
+    check_label(text, 200)
 }

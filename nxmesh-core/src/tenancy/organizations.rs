@@ -42,8 +42,14 @@ impl Organizations {
         let (name, slug) = new.parse()?;
         let clock = self.context.clock.as_ref();
         let now = clock.now();
-        let organization =
-            Organization { id: new_id(clock), name, slug, version: 1, created_at: now, updated_at: now };
+        let organization = Organization {
+            id: new_id(clock),
+            name,
+            slug,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
         let change = TenancyChange::CreateOrganization {
             organization: organization.clone(),
             owner: actor.user_id(),
@@ -71,7 +77,8 @@ impl Organizations {
             let (name, slug) = patch.apply(&NewOrganization::from(current.clone()))?.parse()?;
             let base = current.version;
             let updated_at = self.context.clock.now();
-            let organization = Organization { name, slug, version: base + 1, updated_at, ..current };
+            let organization =
+                Organization { name, slug, version: base + 1, updated_at, ..current };
             let change =
                 TenancyChange::UpdateOrganization { organization: organization.clone(), base };
             match self.context.store.commit(change).await {
@@ -86,7 +93,12 @@ impl Organizations {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound), [`Precondition`](ErrorKind::Precondition),
     /// [`Conflict`](ErrorKind::Conflict) when it has workspaces.
-    pub async fn delete(&self, actor: &Actor, id: OrganizationId, if_match: &IfMatch) -> Result<()> {
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        id: OrganizationId,
+        if_match: &IfMatch,
+    ) -> Result<()> {
         loop {
             let current = self.get(actor, id).await?;
             if_match.check(&current.etag())?;

@@ -39,8 +39,10 @@ impl PasswordHash {
     pub async fn verify(&self, password: Secret<String>) -> Result<bool> {
         let stored = self.0.clone();
         blocking(move || {
-            let stored = phc::PasswordHash::new(&stored)
-                .map_err(|error| Error::new(ErrorKind::Corrupt, "a stored password hash is unreadable").with_source(error))?;
+            let stored = phc::PasswordHash::new(&stored).map_err(|error| {
+                Error::new(ErrorKind::Corrupt, "a stored password hash is unreadable")
+                    .with_source(error)
+            })?;
             Ok(Argon2::default().verify_password(password.expose().as_bytes(), &stored).is_ok())
         })
         .await?
@@ -76,7 +78,9 @@ impl std::fmt::Debug for PasswordHash {
 
 fn check(password: &str) -> Result<(), Malformed> {
     if password.chars().count() < MIN_PASSWORD_CHARS {
-        return Err(Malformed::range(format!("must have {MIN_PASSWORD_CHARS} characters at least")));
+        return Err(Malformed::range(format!(
+            "must have {MIN_PASSWORD_CHARS} characters at least"
+        )));
     }
     if password.len() > MAX_PASSWORD_BYTES {
         let message = format!("must have {MAX_PASSWORD_BYTES} bytes at most");
@@ -93,7 +97,11 @@ fn hash(password: &str) -> Result<PasswordHash> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let internal = |error| Error::new(ErrorKind::Internal, "hashing was interrupted").with_source(error);
-    let _turn = HASHING.acquire().await.map_err(|error| Error::new(ErrorKind::Internal, "hashing is closed").with_source(error))?;
+    let internal =
+        |error| Error::new(ErrorKind::Internal, "hashing was interrupted").with_source(error);
+    let _turn = HASHING
+        .acquire()
+        .await
+        .map_err(|error| Error::new(ErrorKind::Internal, "hashing is closed").with_source(error))?;
     tokio::task::spawn_blocking(work).await.map_err(internal)
 }

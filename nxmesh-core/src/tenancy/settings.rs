@@ -77,7 +77,9 @@ fn check_name(name: &str) -> Result<(), Malformed> {
     let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let rest = |byte: u8| first(byte) || byte.is_ascii_digit();
     if !name.bytes().next().is_some_and(first) || !name.bytes().all(rest) || name.len() > 64 {
-        return Err(Malformed::format("must be a letter or _, then letters, digits and _, 64 at most"));
+        return Err(Malformed::format(
+            "must be a letter or _, then letters, digits and _, 64 at most",
+        ));
     }
     // LD_PRELOAD and its kin load code into whatever nginx executes; NGINX and
     // NGINX_BPF_MAPS are how nginx hands sockets to its successor.

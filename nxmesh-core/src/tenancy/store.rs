@@ -26,7 +26,11 @@ pub trait TenancyStore: Debug + Send + Sync + 'static {
     async fn has_users(&self) -> Result<bool>;
 
     /// `None` when there is no such organization, or `member` does not belong to it.
-    async fn organization(&self, id: OrganizationId, member: UserId) -> Result<Option<Organization>>;
+    async fn organization(
+        &self,
+        id: OrganizationId,
+        member: UserId,
+    ) -> Result<Option<Organization>>;
 
     /// Those that `member` belongs to, in order of creation, then id.
     async fn organizations(&self, member: UserId, page: PageRequest) -> Result<Page<Organization>>;

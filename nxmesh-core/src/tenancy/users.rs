@@ -30,7 +30,11 @@ impl Users {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid), naming `email` or `password`.
-    pub async fn create_first(&self, email: &str, password: Secret<String>) -> Result<Option<User>> {
+    pub async fn create_first(
+        &self,
+        email: &str,
+        password: Secret<String>,
+    ) -> Result<Option<User>> {
         if self.context.store.has_users().await? {
             return Ok(None);
         }

@@ -24,7 +24,12 @@ impl Workspaces {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) when there is no such organization.
-    pub async fn list(&self, actor: &Actor, of: OrganizationId, page: PageRequest) -> Result<Page<Workspace>> {
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        of: OrganizationId,
+        page: PageRequest,
+    ) -> Result<Page<Workspace>> {
         self.organizations().get(actor, of).await?;
         self.context.store.workspaces(of, page).await
     }
@@ -44,7 +49,12 @@ impl Workspaces {
     /// [`NotFound`](ErrorKind::NotFound) when there is no such organization,
     /// [`Invalid`](ErrorKind::Invalid), [`Conflict`](ErrorKind::Conflict) when it has a
     /// workspace with this slug.
-    pub async fn create(&self, actor: &Actor, of: OrganizationId, new: NewWorkspace) -> Result<Workspace> {
+    pub async fn create(
+        &self,
+        actor: &Actor,
+        of: OrganizationId,
+        new: NewWorkspace,
+    ) -> Result<Workspace> {
         self.organizations().get(actor, of).await?;
         let (name, slug, settings) = new.parse()?;
         let clock = self.context.clock.as_ref();
@@ -82,7 +92,8 @@ impl Workspaces {
             let base = head.ok_or_else(|| Error::not_found("workspace", id))?;
             let current = self.get(actor, id).await?;
             if_match.check(&current.etag())?;
-            let (name, slug, settings) = patch.apply(&NewWorkspace::from(current.clone()))?.parse()?;
+            let (name, slug, settings) =
+                patch.apply(&NewWorkspace::from(current.clone()))?.parse()?;
             let now = self.context.clock.now();
             let revision = Revision {
                 workspace_id: id,

@@ -23,7 +23,8 @@ pub fn pair() -> (ServerLink, AgentLink) {
         incoming: ReceiverStream::new(from_agent).map(Ok).boxed(),
         outgoing: to_agent,
     };
-    let agent = AgentLink { incoming: ReceiverStream::new(from_server).boxed(), outgoing: to_server };
+    let agent =
+        AgentLink { incoming: ReceiverStream::new(from_server).boxed(), outgoing: to_server };
     (server, agent)
 }
 

@@ -3,7 +3,10 @@ use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
 use nxmesh_core::{
     MergePatch, Mesh, Page,
-    gateway::{Agent, AgentId, AgentState, LabelSelector, NewRegistrationToken, RegistrationToken, ReloadOutcome},
+    gateway::{
+        Agent, AgentId, AgentState, LabelSelector, NewRegistrationToken, RegistrationToken,
+        ReloadOutcome,
+    },
     tenancy::Workspace,
 };
 use serde::Serialize;
@@ -24,7 +27,8 @@ pub(super) async fn list(
     query: ListQuery,
 ) -> Result<Json<Page<Agent>>, ApiError> {
     let state = query.get("state", parse_state)?.flatten();
-    let selector = query.get("label_selector", |text| LabelSelector::parse(text).map_err(|bad| bad.message))?;
+    let selector = query
+        .get("label_selector", |text| LabelSelector::parse(text).map_err(|bad| bad.message))?;
     let page = query.page()?;
     Ok(Json(mesh.gateway().agents().list(&actor, workspace, state, selector, page).await?))
 }

@@ -13,7 +13,10 @@ pub(crate) fn routes() -> Router<Mesh> {
         .route("/workspaces/{id}/agents/tokens", post(agents::create_token))
         .route("/agents/{id}", get(agents::get).patch(agents::update).delete(agents::delete))
         .route("/agents/{id}/reload", post(agents::reload))
-        .route("/workspaces/{id}/virtual-hosts", get(virtual_hosts::list).post(virtual_hosts::create))
+        .route(
+            "/workspaces/{id}/virtual-hosts",
+            get(virtual_hosts::list).post(virtual_hosts::create),
+        )
         .route(
             "/virtual-hosts/{id}",
             get(virtual_hosts::get).patch(virtual_hosts::update).delete(virtual_hosts::delete),

@@ -50,7 +50,12 @@ impl ApiError {
     }
 
     pub(crate) fn panicked() -> Response {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "the server failed; its log says how").into_response()
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "INTERNAL_ERROR",
+            "the server failed; its log says how",
+        )
+        .into_response()
     }
 
     pub(crate) fn unreadable_body() -> Self {
@@ -63,12 +68,8 @@ impl ApiError {
 
     /// Writes the body, now that the id of the request is known.
     pub(super) fn write(&self, request_id: &str, mut response: Response) -> Response {
-        let content = Content {
-            code: self.code,
-            message: &self.message,
-            request_id,
-            details: &self.details,
-        };
+        let content =
+            Content { code: self.code, message: &self.message, request_id, details: &self.details };
         let (parts, body) = Json(Envelope { error: content }).into_response().into_parts();
         response.headers_mut().extend(parts.headers);
         response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -86,8 +87,12 @@ impl From<Error> for ApiError {
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
             ErrorKind::Conflict => (StatusCode::CONFLICT, "CONFLICT"),
             ErrorKind::Precondition => (StatusCode::PRECONDITION_FAILED, "CONFLICT"),
-            ErrorKind::Stale | ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
-            ErrorKind::Corrupt | ErrorKind::Internal | _ => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+            ErrorKind::Stale | ErrorKind::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE")
+            }
+            ErrorKind::Corrupt | ErrorKind::Internal | _ => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")
+            }
         };
         if status.is_server_error() {
             let source = std::error::Error::source(&error).map(ToString::to_string);
@@ -103,7 +108,9 @@ impl IntoResponse for ApiError {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(self);
         response

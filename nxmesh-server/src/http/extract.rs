@@ -18,7 +18,8 @@ impl FromRequestParts<Mesh> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, mesh: &Mesh) -> Result<Self, ApiError> {
-        let missing = || ApiError::unauthorized("log in, and send `Authorization: Bearer ACCESS_TOKEN`");
+        let missing =
+            || ApiError::unauthorized("log in, and send `Authorization: Bearer ACCESS_TOKEN`");
         let header = parts.headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
         let (scheme, token) = header.and_then(|it| it.split_once(' ')).ok_or_else(missing)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -48,15 +49,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|error: BytesRejection| {
-            match error.status() {
+        let bytes = Bytes::from_request(request, state).await.map_err(
+            |error: BytesRejection| match error.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(),
                 _ => ApiError::unreadable_body(),
-            }
-        })?;
+            },
+        )?;
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let value = from_json(&mut json)?;
-        json.end().map_err(|error| invalid("body", FieldCode::InvalidFormat, &error.to_string()))?;
+        json.end()
+            .map_err(|error| invalid("body", FieldCode::InvalidFormat, &error.to_string()))?;
         Ok(Self(value))
     }
 }
@@ -88,14 +90,19 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
 
 impl ListQuery {
     /// A parameter, parsed; what does not parse is refused as `expected` says.
-    pub(crate) fn get<T>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, ApiError> {
+    pub(crate) fn get<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ApiError> {
         let value = self.0.get(name).filter(|text| !text.is_empty());
         let parsed = value.map(|text| parse(text)).transpose();
         parsed.map_err(|message| invalid(name, FieldCode::InvalidValue, &message).into())
     }
 
     pub(crate) fn page(&self) -> Result<PageRequest, ApiError> {
-        let number = |text: &str| text.parse::<u64>().map_err(|_| "must be a whole number".to_owned());
+        let number =
+            |text: &str| text.parse::<u64>().map_err(|_| "must be a whole number".to_owned());
         let page = self.get("page", number)?.unwrap_or(PageRequest::default().page());
         let per_page = self.get("per_page", number)?.unwrap_or(PageRequest::default().per_page());
         Ok(PageRequest::new(page, per_page)?)

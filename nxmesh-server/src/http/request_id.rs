@@ -12,7 +12,8 @@ const MAX_LENGTH: usize = 128;
 /// gave is kept. Writes the body of errors, which contains it.
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let given = request.headers().get(&REQUEST_ID).and_then(|it| it.to_str().ok());
-    let id = given.filter(|it| is_sane(it)).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+    let id =
+        given.filter(|it| is_sane(it)).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
     let span = tracing::info_span!("request", request_id = %id, method = %request.method(), path = request.uri().path());
     let mut response = next.run(request).instrument(span).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {

@@ -37,13 +37,19 @@ impl From<Tokens> for Answer {
     }
 }
 
-pub(super) async fn login(State(mesh): State<Mesh>, Body(login): Body<Login>) -> Result<Json<Answer>, ApiError> {
+pub(super) async fn login(
+    State(mesh): State<Mesh>,
+    Body(login): Body<Login>,
+) -> Result<Json<Answer>, ApiError> {
     let Login { email, password } = login;
     let tokens = mesh.tenancy().auth().login(&email, Secret::new(password)).await?;
     Ok(Json(tokens.into()))
 }
 
-pub(super) async fn refresh(State(mesh): State<Mesh>, Body(refresh): Body<Refresh>) -> Result<Json<Answer>, ApiError> {
+pub(super) async fn refresh(
+    State(mesh): State<Mesh>,
+    Body(refresh): Body<Refresh>,
+) -> Result<Json<Answer>, ApiError> {
     let tokens = mesh.tenancy().auth().refresh(&refresh.refresh_token).await?;
     Ok(Json(tokens.into()))
 }

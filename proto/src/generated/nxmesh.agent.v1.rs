@@ -869,7 +869,7 @@ pub mod agent_service_server {
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
                 "/nxmesh.agent.v1.AgentService/Stream" => {
-                    #[allow(non_camel_case_types)]
+                    
                     struct StreamSvc<T: AgentService>(pub Arc<T>);
                     impl<
                         T: AgentService,
@@ -917,7 +917,7 @@ pub mod agent_service_server {
                     Box::pin(fut)
                 }
                 "/nxmesh.agent.v1.AgentService/ReportHealth" => {
-                    #[allow(non_camel_case_types)]
+                    
                     struct ReportHealthSvc<T: AgentService>(pub Arc<T>);
                     impl<
                         T: AgentService,
@@ -962,7 +962,7 @@ pub mod agent_service_server {
                     Box::pin(fut)
                 }
                 "/nxmesh.agent.v1.AgentService/ReportMetrics" => {
-                    #[allow(non_camel_case_types)]
+                    
                     struct ReportMetricsSvc<T: AgentService>(pub Arc<T>);
                     impl<
                         T: AgentService,

@@ -24,7 +24,9 @@ pub(super) fn render(location: &Location, http3_port: Option<u16>) -> Directive 
     let proxies = match &location.target {
         LocationTarget::Proxy(url) => {
             inside.push(line("proxy_pass", [url.as_str()]));
-            if url.as_str().starts_with("https:") && !location.custom_directives.contains("proxy_ssl_server_name") {
+            if url.as_str().starts_with("https:")
+                && !location.custom_directives.contains("proxy_ssl_server_name")
+            {
                 inside.push(line("proxy_ssl_server_name", ["on"]));
             }
             true
@@ -44,7 +46,9 @@ pub(super) fn render(location: &Location, http3_port: Option<u16>) -> Directive 
     if proxies {
         inside.extend(proxy_headers(&to_server));
     }
-    inside.extend(http3_port.map(|port| line("add_header", ["Alt-Svc".to_owned(), format!("h3=\":{port}\"; ma=86400")])));
+    inside.extend(http3_port.map(|port| {
+        line("add_header", ["Alt-Svc".to_owned(), format!("h3=\":{port}\"; ma=86400")])
+    }));
     inside.extend(to_client.into_iter().map(|header| {
         let always = header.always.then_some("always");
         line("add_header", [header.name.as_str(), header.value.as_str()].into_iter().chain(always))
@@ -54,12 +58,16 @@ pub(super) fn render(location: &Location, http3_port: Option<u16>) -> Directive 
 }
 
 fn proxy_headers(custom: &[&Header]) -> Vec<Directive> {
-    let overridden = |name: &str| custom.iter().any(|it| it.name.as_str().eq_ignore_ascii_case(name));
+    let overridden =
+        |name: &str| custom.iter().any(|it| it.name.as_str().eq_ignore_ascii_case(name));
     let usual = REQUEST_HEADERS.iter().filter(|(name, _)| !overridden(name)).copied();
     let custom = custom.iter().map(|it| (it.name.as_str(), it.value.as_str()));
     // Connections to the servers behind are kept open, and upgraded for WebSocket.
     let connection = [("Upgrade", "$http_upgrade"), ("Connection", "$nxmesh_connection")];
-    let headers = usual.chain(connection).chain(custom).map(|(name, value)| line("proxy_set_header", [name, value]));
+    let headers = usual
+        .chain(connection)
+        .chain(custom)
+        .map(|(name, value)| line("proxy_set_header", [name, value]));
     std::iter::once(line("proxy_http_version", ["1.1"])).chain(headers).collect()
 }
 

@@ -20,7 +20,12 @@ const SHUTDOWN_TIMEOUT: &str = "60s";
 /// <https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_min_timeout>
 const KEEPALIVE_MIN_TIMEOUT: &str = "2s";
 
-pub(super) fn render(update: &ConfigUpdate, nginx: &NginxFacts, place: &Place, includes: Vec<String>) -> Vec<Directive> {
+pub(super) fn render(
+    update: &ConfigUpdate,
+    nginx: &NginxFacts,
+    place: &Place,
+    includes: Vec<String>,
+) -> Vec<Directive> {
     let path = |path: &std::path::Path| path.display().to_string();
     let mut main: Vec<_> = place.user.iter().map(|user| line("user", [user])).collect();
     main.push(line("worker_processes", ["auto"]));
@@ -36,7 +41,12 @@ pub(super) fn render(update: &ConfigUpdate, nginx: &NginxFacts, place: &Place, i
     main
 }
 
-fn http(update: &ConfigUpdate, nginx: &NginxFacts, place: &Place, includes: Vec<String>) -> Vec<Directive> {
+fn http(
+    update: &ConfigUpdate,
+    nginx: &NginxFacts,
+    place: &Place,
+    includes: Vec<String>,
+) -> Vec<Directive> {
     let projection = update.projection.as_ref();
     let chosen = &projection.settings.nginx_directives;
     let mut inside = vec![line("access_log", ["off"]), types()];
@@ -76,7 +86,8 @@ fn defaults(projection: &Projection, nginx: &NginxFacts) -> Vec<Directive> {
 fn names_hash(projection: &Projection) -> [Directive; 2] {
     let hosts = projection.virtual_hosts.values();
     let lengths = hosts.flat_map(|host| host.server_name.iter().map(|name| name.as_str().len()));
-    let (count, longest) = lengths.fold((0_usize, 0), |(count, longest), it| (count + 1, it.max(longest)));
+    let (count, longest) =
+        lengths.fold((0_usize, 0), |(count, longest), it| (count + 1, it.max(longest)));
     let bucket = (longest + 2 + 3 * 8).next_multiple_of(64).max(256);
     let size = (4 * count).next_power_of_two().max(512);
     [
@@ -90,7 +101,11 @@ fn temp_paths(nginx: &NginxFacts, place: &Place) -> Vec<Directive> {
     let modules = ["proxy", "fastcgi", "uwsgi", "scgi"];
     let modules = modules.into_iter().filter(|it| nginx.keeps(&format!("http_{it}_module")));
     let names = std::iter::once("client_body").chain(modules);
-    names.map(|name| line(format!("{name}_temp_path"), [place.temp_dir.join(name).display().to_string()])).collect()
+    names
+        .map(|name| {
+            line(format!("{name}_temp_path"), [place.temp_dir.join(name).display().to_string()])
+        })
+        .collect()
 }
 
 fn status_server(update: &ConfigUpdate, nginx: &NginxFacts, place: &Place) -> Directive {

@@ -5,6 +5,8 @@
 //! names its owner. All tokens go through [`syntax`]; nothing else writes
 //! nginx's language.
 
+#[cfg(test)]
+mod accepts;
 mod facts;
 mod location;
 mod main_file;

@@ -40,7 +40,12 @@ impl Port {
     ///
     /// Before 1.25.1 `http2` is said of the socket, and there only one way for all
     /// who listen on it: all say it as soon as one wants it.
-    pub(super) fn listen(&self, id: VirtualHostId, number: u16, nginx: &NginxFacts) -> Vec<Directive> {
+    pub(super) fn listen(
+        &self,
+        id: VirtualHostId,
+        number: u16,
+        nginx: &NginxFacts,
+    ) -> Vec<Directive> {
         let is_default = self.default == Some(id);
         let mut lines = self.sockets(number, is_default, nginx);
         if self.quic.is_some() && nginx.speaks_http3() {

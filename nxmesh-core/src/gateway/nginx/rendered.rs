@@ -76,7 +76,10 @@ pub fn render(update: &ConfigUpdate, nginx: &NginxFacts, place: &Place) -> Rende
     let ports = port::ports(projection);
     let mut files = BTreeMap::new();
     for (id, spec) in &projection.upstreams {
-        files.insert(format!("upstreams/{id}.conf"), syntax::write(&[upstream::render(*id, spec, nginx)]));
+        files.insert(
+            format!("upstreams/{id}.conf"),
+            syntax::write(&[upstream::render(*id, spec, nginx)]),
+        );
     }
     for (id, spec) in &projection.virtual_hosts {
         if let Some(port) = ports.get(&spec.listen_port) {
@@ -95,6 +98,9 @@ pub fn render(update: &ConfigUpdate, nginx: &NginxFacts, place: &Place) -> Rende
         secrets.insert(server::key_file(*id), certificate.private_key_pem.clone());
     }
     let includes = files.keys().filter(|path| path.ends_with(".conf")).cloned().collect();
-    files.insert("nginx.conf".to_owned(), syntax::write(&main_file::render(update, nginx, place, includes)));
+    files.insert(
+        "nginx.conf".to_owned(),
+        syntax::write(&main_file::render(update, nginx, place, includes)),
+    );
     Rendered { files, secrets }
 }

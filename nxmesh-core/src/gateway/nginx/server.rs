@@ -7,7 +7,12 @@ use super::{
 };
 use crate::gateway::{CertificateId, VirtualHostId, VirtualHostSpec};
 
-pub(super) fn render(id: VirtualHostId, host: &VirtualHostSpec, port: &Port, nginx: &NginxFacts) -> Directive {
+pub(super) fn render(
+    id: VirtualHostId,
+    host: &VirtualHostSpec,
+    port: &Port,
+    nginx: &NginxFacts,
+) -> Directive {
     let mut inside = port.listen(id, host.listen_port, nginx);
     inside.push(line("server_name", host.server_name.iter().map(|name| name.as_str())));
     if host.http2_enabled && nginx.since(1, 25, 1) && nginx.has("http_v2_module") {

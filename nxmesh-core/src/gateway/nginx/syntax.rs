@@ -15,11 +15,14 @@ pub struct Directive {
     /// What stands between the name and `;` or `{`.
     pub args: Vec<String>,
     /// What stands between `{` and `}`.
-    pub block: Option<Vec<Directive>>,
+    pub block: Option<Vec<Self>>,
 }
 
 /// A directive that ends with `;`.
-pub fn line<A: Into<String>>(name: impl Into<String>, args: impl IntoIterator<Item = A>) -> Directive {
+pub fn line<A: Into<String>>(
+    name: impl Into<String>,
+    args: impl IntoIterator<Item = A>,
+) -> Directive {
     Directive { name: name.into(), args: args.into_iter().map(Into::into).collect(), block: None }
 }
 
@@ -62,7 +65,8 @@ struct Token<'a>(&'a str);
 
 impl Display for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:=*~^$-+@%,?&!|()<>[]".contains(&byte);
+        let plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"_./:=*~^$-+@%,?&!|()<>[]".contains(&byte);
         if !self.0.is_empty() && self.0.bytes().all(plain) {
             return f.write_str(self.0);
         }

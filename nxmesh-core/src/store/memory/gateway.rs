@@ -45,7 +45,8 @@ impl GatewayStore for MemoryStore {
 
     async fn virtual_hosts(&self, of: WorkspaceId, page: PageRequest) -> Result<Page<VirtualHost>> {
         let state = self.lock();
-        let mut all: Vec<_> = state.virtual_hosts.values().filter(|it| it.workspace_id == of).collect();
+        let mut all: Vec<_> =
+            state.virtual_hosts.values().filter(|it| it.workspace_id == of).collect();
         all.sort_by_key(|it| (it.created_at, it.id));
         Ok(page.of(all).map(|host| host.as_ref().clone()))
     }
@@ -65,7 +66,12 @@ impl GatewayStore for MemoryStore {
         Ok(self.lock().agents.get(&id).cloned())
     }
 
-    async fn agents(&self, of: WorkspaceId, filter: &AgentFilter, page: PageRequest) -> Result<Page<AgentRecord>> {
+    async fn agents(
+        &self,
+        of: WorkspaceId,
+        filter: &AgentFilter,
+        page: PageRequest,
+    ) -> Result<Page<AgentRecord>> {
         let state = self.lock();
         let meant = |it: &&AgentRecord| it.spec.workspace_id == of && filter.matches(it);
         let mut all: Vec<_> = state.agents.values().filter(meant).collect();
@@ -79,7 +85,8 @@ impl GatewayStore for MemoryStore {
 
     async fn revision(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Option<Revision>> {
         let state = self.lock();
-        let history = state.workspaces.get(&of).map(|head| head.history.as_slice()).unwrap_or_default();
+        let history =
+            state.workspaces.get(&of).map(|head| head.history.as_slice()).unwrap_or_default();
         Ok(history.iter().map(|(revision, _)| revision).find(|it| it.number == number).cloned())
     }
 

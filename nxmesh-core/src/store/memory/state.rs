@@ -71,7 +71,8 @@ impl State {
                 self.upstreams.remove(&id);
             }
             GatewayWrite::PutAgent(spec) => {
-                let status = self.agents.remove(&spec.id).map(|agent| agent.status).unwrap_or_default();
+                let status =
+                    self.agents.remove(&spec.id).map(|agent| agent.status).unwrap_or_default();
                 self.agents.insert(spec.id, AgentRecord { spec: spec.as_ref().clone(), status });
             }
             GatewayWrite::DeleteAgent(id) => {

@@ -29,7 +29,11 @@ impl TenancyStore for MemoryStore {
         Ok(!self.lock().users.is_empty())
     }
 
-    async fn organization(&self, id: OrganizationId, member: UserId) -> Result<Option<Organization>> {
+    async fn organization(
+        &self,
+        id: OrganizationId,
+        member: UserId,
+    ) -> Result<Option<Organization>> {
         let state = self.lock();
         let found = state.organizations.get(&id).filter(|_| state.members.contains(&(member, id)));
         Ok(found.cloned())
@@ -172,7 +176,9 @@ fn check_organization_slug(state: &State, id: OrganizationId, slug: &Slug) -> Re
 
 fn check_workspace_slug(state: &State, workspace: &Workspace) -> Result<()> {
     let taken = |it: &Workspace| {
-        it.organization_id == workspace.organization_id && it.slug == workspace.slug && it.id != workspace.id
+        it.organization_id == workspace.organization_id
+            && it.slug == workspace.slug
+            && it.id != workspace.id
     };
     if state.workspaces.values().any(|head| taken(&head.workspace)) {
         return Err(slug_taken("a workspace of the organization", &workspace.slug));

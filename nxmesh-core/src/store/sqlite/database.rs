@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, broadcast};
 use super::{
     error::interrupted,
     migrate::migrate,
-    writer::{Written, Writer},
+    writer::{Writer, Written},
 };
 use crate::{Error, ErrorKind, Result, gateway::Moved, store::memory::MOVES};
 
@@ -44,7 +44,8 @@ impl Database {
         migrate(&mut connection)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reader = || -> Result<Connection> {
-            let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path, error))?;
+            let connection = Connection::open_with_flags(path, flags)
+                .map_err(|error| cannot_open(path, error))?;
             configure(&connection)?;
             Ok(connection)
         };
@@ -61,12 +62,14 @@ impl Database {
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let readers = Arc::clone(&self.readers);
-        let closed = |error| Error::new(ErrorKind::Internal, "the database is closed").with_source(error);
+        let closed =
+            |error| Error::new(ErrorKind::Internal, "the database is closed").with_source(error);
         let _turn = self.readers.turns.acquire().await.map_err(closed)?;
         let read = move || {
             let missing = || Error::new(ErrorKind::Internal, "no reader is idle");
             let mut connection = readers.take().ok_or_else(missing)?;
-            let answer = connection.transaction().map_err(Error::from).and_then(|moment| work(&moment));
+            let answer =
+                connection.transaction().map_err(Error::from).and_then(|moment| work(&moment));
             readers.put_back(connection);
             answer
         };

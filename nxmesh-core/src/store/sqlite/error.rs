@@ -8,11 +8,15 @@ use crate::{Error, ErrorKind};
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         let (kind, message) = match error.sqlite_error_code() {
-            Some(ErrorCode::ConstraintViolation) => (ErrorKind::Conflict, "the change collides with what is stored"),
+            Some(ErrorCode::ConstraintViolation) => {
+                (ErrorKind::Conflict, "the change collides with what is stored")
+            }
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 (ErrorKind::Corrupt, "the database file is damaged or no database")
             }
-            Some(ErrorCode::DiskFull) => (ErrorKind::Unavailable, "the disk of the database is full"),
+            Some(ErrorCode::DiskFull) => {
+                (ErrorKind::Unavailable, "the disk of the database is full")
+            }
             Some(_) => (ErrorKind::Unavailable, "the database does not answer"),
             None => (ErrorKind::Corrupt, "a stored row has the wrong form"),
         };

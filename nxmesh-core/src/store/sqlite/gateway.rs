@@ -39,9 +39,15 @@ impl GatewayStore for SqliteStore {
         self.database.read(move |db| find(db, sql, [key(&id)])).await
     }
 
-    async fn virtual_hosts(&self, of: WorkspaceId, request: PageRequest) -> Result<Page<VirtualHost>> {
+    async fn virtual_hosts(
+        &self,
+        of: WorkspaceId,
+        request: PageRequest,
+    ) -> Result<Page<VirtualHost>> {
         let sql = "body FROM virtual_hosts WHERE workspace_id = ?1";
-        self.database.read(move |db| page(db, sql, &key(&of), request, |row| from_body(&body(row, 0)?))).await
+        self.database
+            .read(move |db| page(db, sql, &key(&of), request, |row| from_body(&body(row, 0)?)))
+            .await
     }
 
     async fn upstream(&self, id: UpstreamId) -> Result<Option<Upstream>> {
@@ -51,24 +57,33 @@ impl GatewayStore for SqliteStore {
 
     async fn upstreams(&self, of: WorkspaceId, request: PageRequest) -> Result<Page<Upstream>> {
         let sql = "body FROM upstreams WHERE workspace_id = ?1";
-        self.database.read(move |db| page(db, sql, &key(&of), request, |row| from_body(&body(row, 0)?))).await
+        self.database
+            .read(move |db| page(db, sql, &key(&of), request, |row| from_body(&body(row, 0)?)))
+            .await
     }
 
     async fn agent(&self, id: AgentId) -> Result<Option<AgentRecord>> {
         let read = move |db: &Connection| {
-            let mut statement = db.prepare_cached("SELECT body, status FROM agents WHERE id = ?1")?;
+            let mut statement =
+                db.prepare_cached("SELECT body, status FROM agents WHERE id = ?1")?;
             let mut rows = statement.query([key(&id)])?;
             rows.next()?.map(agent).transpose()
         };
         self.database.read(read).await
     }
 
-    async fn agents(&self, of: WorkspaceId, filter: &AgentFilter, request: PageRequest) -> Result<Page<AgentRecord>> {
+    async fn agents(
+        &self,
+        of: WorkspaceId,
+        filter: &AgentFilter,
+        request: PageRequest,
+    ) -> Result<Page<AgentRecord>> {
         let filter = filter.clone();
         let read = move |db: &Connection| {
             // Labels and state are in the bodies, so the filter runs over all agents
             // of the workspace: some thousand rows at most.
-            let sql = "SELECT body, status FROM agents WHERE workspace_id = ?1 ORDER BY created_at, id";
+            let sql =
+                "SELECT body, status FROM agents WHERE workspace_id = ?1 ORDER BY created_at, id";
             let mut statement = db.prepare_cached(sql)?;
             let mut rows = statement.query([key(&of)])?;
             let mut found = Vec::new();
@@ -131,11 +146,15 @@ impl GatewayStore for SqliteStore {
 
 fn snapshot(db: &Connection, of: WorkspaceId) -> Result<Option<Snapshot>> {
     let Some(revision) = history::head(db, of)? else { return Ok(None) };
-    let workspace: Option<Workspace> = find(db, "SELECT body FROM workspaces WHERE id = ?1", [key(&of)])?;
+    let workspace: Option<Workspace> =
+        find(db, "SELECT body FROM workspaces WHERE id = ?1", [key(&of)])?;
     let settings = workspace.map(|it| GatewayWrite::PutSettings(Arc::new(it.settings)));
-    let upstreams: Vec<Arc<Upstream>> = all(db, "SELECT body FROM upstreams WHERE workspace_id = ?1", [key(&of)])?;
-    let hosts: Vec<Arc<VirtualHost>> = all(db, "SELECT body FROM virtual_hosts WHERE workspace_id = ?1", [key(&of)])?;
-    let agents: Vec<Arc<AgentSpec>> = all(db, "SELECT body FROM agents WHERE workspace_id = ?1", [key(&of)])?;
+    let upstreams: Vec<Arc<Upstream>> =
+        all(db, "SELECT body FROM upstreams WHERE workspace_id = ?1", [key(&of)])?;
+    let hosts: Vec<Arc<VirtualHost>> =
+        all(db, "SELECT body FROM virtual_hosts WHERE workspace_id = ?1", [key(&of)])?;
+    let agents: Vec<Arc<AgentSpec>> =
+        all(db, "SELECT body FROM agents WHERE workspace_id = ?1", [key(&of)])?;
     let writes = settings
         .into_iter()
         .chain(upstreams.into_iter().map(GatewayWrite::PutUpstream))
@@ -163,20 +182,37 @@ fn apply(db: &Connection, write: &GatewayWrite) -> Result<()> {
     match write {
         // The workspace row itself is written by the tenancy area.
         GatewayWrite::PutSettings(_) => Ok(()),
-        GatewayWrite::PutVirtualHost(host) => {
-            put(db, "virtual_hosts", &host.id, host.workspace_id, micros(host.created_at), &to_body(host)?)
-        }
+        GatewayWrite::PutVirtualHost(host) => put(
+            db,
+            "virtual_hosts",
+            &host.id,
+            host.workspace_id,
+            micros(host.created_at),
+            &to_body(host)?,
+        ),
         GatewayWrite::DeleteVirtualHost(id) => delete(db, "virtual_hosts", id),
-        GatewayWrite::PutUpstream(upstream) => {
-            put(db, "upstreams", &upstream.id, upstream.workspace_id, micros(upstream.created_at), &to_body(upstream)?)
-        }
+        GatewayWrite::PutUpstream(upstream) => put(
+            db,
+            "upstreams",
+            &upstream.id,
+            upstream.workspace_id,
+            micros(upstream.created_at),
+            &to_body(upstream)?,
+        ),
         GatewayWrite::DeleteUpstream(id) => delete(db, "upstreams", id),
         GatewayWrite::PutAgent(agent) => put_agent(db, agent),
         GatewayWrite::DeleteAgent(id) => delete(db, "agents", id),
     }
 }
 
-fn put<T>(db: &Connection, table: &str, id: &Id<T>, of: WorkspaceId, created_at: i64, body: &str) -> Result<()> {
+fn put<T>(
+    db: &Connection,
+    table: &str,
+    id: &Id<T>,
+    of: WorkspaceId,
+    created_at: i64,
+    body: &str,
+) -> Result<()> {
     let sql = format!(
         "INSERT INTO {table} (id, workspace_id, created_at, body) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (id) DO UPDATE SET body = excluded.body"
@@ -190,8 +226,13 @@ fn put_agent(db: &Connection, agent: &AgentSpec) -> Result<()> {
                ON CONFLICT (id) DO UPDATE SET body = excluded.body";
     let unknown = to_body(&AgentStatus::default())?;
     let workspace = key(&agent.workspace_id);
-    db.prepare_cached(sql)?
-        .execute((key(&agent.id), workspace, micros(agent.created_at), to_body(agent)?, unknown))?;
+    db.prepare_cached(sql)?.execute((
+        key(&agent.id),
+        workspace,
+        micros(agent.created_at),
+        to_body(agent)?,
+        unknown,
+    ))?;
     Ok(())
 }
 
@@ -205,7 +246,8 @@ fn agent(row: &Row<'_>) -> Result<AgentRecord> {
 }
 
 fn agent_secret(db: &Connection, hash: TokenHash) -> Result<Option<AgentSecret>> {
-    let mut statement = db.prepare_cached("SELECT agent_id, expires_at FROM agent_secrets WHERE hash = ?1")?;
+    let mut statement =
+        db.prepare_cached("SELECT agent_id, expires_at FROM agent_secrets WHERE hash = ?1")?;
     let mut rows = statement.query([hash.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let expires_at: Option<i64> = row.get(1)?;
@@ -217,6 +259,10 @@ fn agent_secret(db: &Connection, hash: TokenHash) -> Result<Option<AgentSecret>>
 fn insert_secret(db: &Connection, secret: &AgentSecret) -> Result<bool> {
     let AgentSecret { hash, agent_id, expires_at } = secret;
     let sql = "INSERT INTO agent_secrets (hash, agent_id, expires_at) SELECT ?1, id, ?3 FROM agents WHERE id = ?2";
-    let inserted = db.prepare_cached(sql)?.execute((hash.as_bytes(), key(agent_id), expires_at.map(micros)))?;
+    let inserted = db.prepare_cached(sql)?.execute((
+        hash.as_bytes(),
+        key(agent_id),
+        expires_at.map(micros),
+    ))?;
     Ok(inserted == 1)
 }

@@ -15,7 +15,12 @@ use crate::{
 };
 
 /// Moves the head from `base` to `revision`, and notes what it writes.
-pub(super) fn advance(db: &Connection, base: RevisionNumber, revision: &Revision, writes: &[GatewayWrite]) -> Result<()> {
+pub(super) fn advance(
+    db: &Connection,
+    base: RevisionNumber,
+    revision: &Revision,
+    writes: &[GatewayWrite],
+) -> Result<()> {
     let workspace = revision.workspace_id;
     let moved = db
         .prepare_cached("UPDATE workspaces SET head = ?3 WHERE id = ?1 AND head = ?2")?
@@ -33,7 +38,14 @@ pub(super) fn advance(db: &Connection, base: RevisionNumber, revision: &Revision
     )?;
     for (position, write) in (0_i64..).zip(writes) {
         let Row { kind, object_id, body } = row(workspace, write)?;
-        insert.execute((key(&workspace), number(revision.number.0)?, position, kind, object_id.as_bytes(), body))?;
+        insert.execute((
+            key(&workspace),
+            number(revision.number.0)?,
+            position,
+            kind,
+            object_id.as_bytes(),
+            body,
+        ))?;
     }
     Ok(())
 }
@@ -48,7 +60,11 @@ pub(super) fn head(db: &Connection, id: WorkspaceId) -> Result<Option<RevisionNu
 }
 
 /// What was written after a revision, oldest first.
-pub(super) fn since(db: &Connection, id: WorkspaceId, after: RevisionNumber) -> Result<Vec<GatewayWrite>> {
+pub(super) fn since(
+    db: &Connection,
+    id: WorkspaceId,
+    after: RevisionNumber,
+) -> Result<Vec<GatewayWrite>> {
     let mut statement = db.prepare_cached(
         "SELECT kind, object_id, body FROM writes WHERE workspace_id = ?1 AND number > ?2 ORDER BY number, position",
     )?;
@@ -57,7 +73,11 @@ pub(super) fn since(db: &Connection, id: WorkspaceId, after: RevisionNumber) -> 
     while let Some(row) = rows.next()? {
         let kind: String = row.get(0)?;
         let object_id: [u8; 16] = row.get(1)?;
-        writes.push(write(&Row { kind: &kind, object_id: Uuid::from_bytes(object_id), body: row.get(2)? })?);
+        writes.push(write(&Row {
+            kind: &kind,
+            object_id: Uuid::from_bytes(object_id),
+            body: row.get(2)?,
+        })?);
     }
     Ok(writes)
 }
@@ -75,10 +95,16 @@ const AGENT: &str = "agent";
 
 fn row(workspace: WorkspaceId, write: &GatewayWrite) -> Result<Row<'static>> {
     let (kind, object_id, body) = match write {
-        GatewayWrite::PutSettings(settings) => (SETTINGS, *workspace.as_uuid(), Some(to_body(settings)?)),
-        GatewayWrite::PutVirtualHost(host) => (VIRTUAL_HOST, *host.id.as_uuid(), Some(to_body(host)?)),
+        GatewayWrite::PutSettings(settings) => {
+            (SETTINGS, *workspace.as_uuid(), Some(to_body(settings)?))
+        }
+        GatewayWrite::PutVirtualHost(host) => {
+            (VIRTUAL_HOST, *host.id.as_uuid(), Some(to_body(host)?))
+        }
         GatewayWrite::DeleteVirtualHost(id) => (VIRTUAL_HOST, *id.as_uuid(), None),
-        GatewayWrite::PutUpstream(upstream) => (UPSTREAM, *upstream.id.as_uuid(), Some(to_body(upstream)?)),
+        GatewayWrite::PutUpstream(upstream) => {
+            (UPSTREAM, *upstream.id.as_uuid(), Some(to_body(upstream)?))
+        }
         GatewayWrite::DeleteUpstream(id) => (UPSTREAM, *id.as_uuid(), None),
         GatewayWrite::PutAgent(agent) => (AGENT, *agent.id.as_uuid(), Some(to_body(agent)?)),
         GatewayWrite::DeleteAgent(id) => (AGENT, *id.as_uuid(), None),
@@ -95,6 +121,11 @@ fn write(row: &Row<'_>) -> Result<GatewayWrite> {
         (UPSTREAM, None) => GatewayWrite::DeleteUpstream(Id::from_uuid(row.object_id)),
         (AGENT, Some(body)) => GatewayWrite::PutAgent(Arc::new(from_body(body)?)),
         (AGENT, None) => GatewayWrite::DeleteAgent(Id::from_uuid(row.object_id)),
-        (kind, _) => return Err(Error::new(ErrorKind::Corrupt, format!("the history has an unknown kind of row, {kind}"))),
+        (kind, _) => {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the history has an unknown kind of row, {kind}"),
+            ));
+        }
     })
 }

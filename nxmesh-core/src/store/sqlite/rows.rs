@@ -8,14 +8,22 @@ use super::error::corrupt;
 use crate::{Error, ErrorKind, Id, Page, PageMeta, PageRequest, Result};
 
 /// The body of the one row that a query finds.
-pub(super) fn find<T: DeserializeOwned>(db: &Connection, sql: &str, keys: impl Params) -> Result<Option<T>> {
+pub(super) fn find<T: DeserializeOwned>(
+    db: &Connection,
+    sql: &str,
+    keys: impl Params,
+) -> Result<Option<T>> {
     let body: Option<String> =
         db.prepare_cached(sql)?.query_row(keys, |row| row.get(0)).optional()?;
     body.map(|body| from_body(&body)).transpose()
 }
 
 /// The bodies of all rows that a query finds.
-pub(super) fn all<T: DeserializeOwned>(db: &Connection, sql: &str, keys: impl Params) -> Result<Vec<T>> {
+pub(super) fn all<T: DeserializeOwned>(
+    db: &Connection,
+    sql: &str,
+    keys: impl Params,
+) -> Result<Vec<T>> {
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query(keys)?;
     let mut found = Vec::new();
@@ -46,7 +54,14 @@ pub(super) fn page<T>(
     while let Some(row) = rows.next()? {
         data.push(read(row)?);
     }
-    Ok(Page { data, meta: PageMeta { page: page.page(), per_page: page.per_page(), total: u64::try_from(total).map_err(corrupt)? } })
+    Ok(Page {
+        data,
+        meta: PageMeta {
+            page: page.page(),
+            per_page: page.per_page(),
+            total: u64::try_from(total).map_err(corrupt)?,
+        },
+    })
 }
 
 pub(super) fn body(row: &Row<'_>, column: usize) -> Result<String> {
@@ -58,8 +73,9 @@ pub(super) fn from_body<T: DeserializeOwned>(body: &str) -> Result<T> {
 }
 
 pub(super) fn to_body(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a row as JSON").with_source(error))
+    serde_json::to_string(value).map_err(|error| {
+        Error::new(ErrorKind::Internal, "cannot write a row as JSON").with_source(error)
+    })
 }
 
 pub(super) fn key<T>(id: &Id<T>) -> &[u8] {
@@ -76,5 +92,7 @@ pub(super) fn time(micros: i64) -> Result<DateTime<Utc>> {
 }
 
 pub(super) fn number(value: u64) -> Result<i64> {
-    i64::try_from(value).map_err(|error| Error::new(ErrorKind::Internal, "a number is too large to store").with_source(error))
+    i64::try_from(value).map_err(|error| {
+        Error::new(ErrorKind::Internal, "a number is too large to store").with_source(error)
+    })
 }

@@ -31,14 +31,20 @@ impl TenancyStore for SqliteStore {
 
     async fn user_by_email(&self, email: &Email) -> Result<Option<User>> {
         let email = email.key();
-        self.database.read(move |db| user(db, &format!("{USER} WHERE email_key = ?1"), &email)).await
+        self.database
+            .read(move |db| user(db, &format!("{USER} WHERE email_key = ?1"), &email))
+            .await
     }
 
     async fn has_users(&self) -> Result<bool> {
         self.database.read(has_users).await
     }
 
-    async fn organization(&self, id: OrganizationId, member: UserId) -> Result<Option<Organization>> {
+    async fn organization(
+        &self,
+        id: OrganizationId,
+        member: UserId,
+    ) -> Result<Option<Organization>> {
         let sql = "SELECT body, version FROM organizations JOIN members ON organization_id = id
                    WHERE id = ?1 AND user_id = ?2";
         let read = move |db: &Connection| {
@@ -49,7 +55,11 @@ impl TenancyStore for SqliteStore {
         self.database.read(read).await
     }
 
-    async fn organizations(&self, member: UserId, request: PageRequest) -> Result<Page<Organization>> {
+    async fn organizations(
+        &self,
+        member: UserId,
+        request: PageRequest,
+    ) -> Result<Page<Organization>> {
         let sql = "body, version FROM organizations JOIN members ON organization_id = id WHERE user_id = ?1";
         self.database.read(move |db| page(db, sql, &key(&member), request, organization)).await
     }
@@ -63,9 +73,15 @@ impl TenancyStore for SqliteStore {
         self.database.read(move |db| history::head(db, id)).await
     }
 
-    async fn workspaces(&self, of: OrganizationId, request: PageRequest) -> Result<Page<Workspace>> {
+    async fn workspaces(
+        &self,
+        of: OrganizationId,
+        request: PageRequest,
+    ) -> Result<Page<Workspace>> {
         let sql = "body FROM workspaces WHERE organization_id = ?1";
-        self.database.read(move |db| page(db, sql, &key(&of), request, |row| from_body(&body(row, 0)?))).await
+        self.database
+            .read(move |db| page(db, sql, &key(&of), request, |row| from_body(&body(row, 0)?)))
+            .await
     }
 
     async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>> {
@@ -74,7 +90,9 @@ impl TenancyStore for SqliteStore {
     }
 
     async fn signing_key(&self) -> Result<Option<SealedSigningKey>> {
-        let read = |row: &Row<'_>| Ok(SealedSigningKey { kid: row.get(0)?, sealed: Sealed::from_bytes(row.get(1)?) });
+        let read = |row: &Row<'_>| {
+            Ok(SealedSigningKey { kid: row.get(0)?, sealed: Sealed::from_bytes(row.get(1)?) })
+        };
         let sql = "SELECT kid, sealed FROM signing_keys";
         self.database.read(move |db| Ok(db.query_row(sql, [], read).optional()?)).await
     }
@@ -98,9 +116,13 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
             insert_organization(db, &organization)?;
             db.prepare_cached("INSERT INTO members (user_id, organization_id) VALUES (?1, ?2)")?
                 .execute((key(&owner), key(&organization.id)))
-                .map_err(|error| if is_taken(&error) { Error::not_found("user", owner) } else { error.into() })?;
+                .map_err(|error| {
+                    if is_taken(&error) { Error::not_found("user", owner) } else { error.into() }
+                })?;
         }
-        TenancyChange::UpdateOrganization { organization, base } => update_organization(db, &organization, base)?,
+        TenancyChange::UpdateOrganization { organization, base } => {
+            update_organization(db, &organization, base)?
+        }
         TenancyChange::DeleteOrganization { id, base } => delete_organization(db, id, base)?,
         TenancyChange::CreateWorkspace(workspace) => insert_workspace(db, &workspace)?,
         TenancyChange::UpdateWorkspace { workspace, base, revision } => {
@@ -114,7 +136,8 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
             moved = Some(Moved { workspace_id: id, revision: None });
         }
         TenancyChange::AddRefreshToken { token, now } => {
-            db.prepare_cached("DELETE FROM refresh_tokens WHERE expires_at <= ?1")?.execute([micros(now)])?;
+            db.prepare_cached("DELETE FROM refresh_tokens WHERE expires_at <= ?1")?
+                .execute([micros(now)])?;
             insert_refresh_token(db, &token)?;
         }
         TenancyChange::RotateRefreshToken { used, next } => {
@@ -125,10 +148,12 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
             insert_refresh_token(db, &next)?;
         }
         TenancyChange::RevokeFamily(family) => {
-            db.prepare_cached("DELETE FROM refresh_tokens WHERE family = ?1")?.execute([family.as_bytes()])?;
+            db.prepare_cached("DELETE FROM refresh_tokens WHERE family = ?1")?
+                .execute([family.as_bytes()])?;
         }
         TenancyChange::CreateSigningKey { key, now } => {
-            let sql = "INSERT INTO signing_keys (slot, kid, sealed, created_at) VALUES (1, ?1, ?2, ?3)";
+            let sql =
+                "INSERT INTO signing_keys (slot, kid, sealed, created_at) VALUES (1, ?1, ?2, ?3)";
             db.prepare_cached(sql)?
                 .execute((key.kid, key.sealed.as_bytes(), micros(now)))
                 .map_err(|error| refuse(error, || conflict("there is a signing key already")))?;
@@ -200,7 +225,13 @@ fn insert_workspace(db: &Connection, workspace: &Workspace) -> Result<()> {
     let slug = workspace.slug.as_str();
     let inserted = db
         .prepare_cached(sql)?
-        .execute((key(&workspace.id), key(parent), slug, micros(workspace.created_at), to_body(workspace)?))
+        .execute((
+            key(&workspace.id),
+            key(parent),
+            slug,
+            micros(workspace.created_at),
+            to_body(workspace)?,
+        ))
         .map_err(|error| refuse(error, || slug_taken("a workspace of the organization", slug)))?;
     if inserted == 0 { Err(Error::not_found("organization", parent)) } else { Ok(()) }
 }
@@ -223,8 +254,9 @@ fn delete_workspace(db: &Connection, id: WorkspaceId, base: RevisionNumber) -> R
 }
 
 fn refresh_token(db: &Connection, hash: TokenHash) -> Result<Option<RefreshToken>> {
-    let mut statement =
-        db.prepare_cached("SELECT family, user_id, expires_at, used FROM refresh_tokens WHERE hash = ?1")?;
+    let mut statement = db.prepare_cached(
+        "SELECT family, user_id, expires_at, used FROM refresh_tokens WHERE hash = ?1",
+    )?;
     let mut rows = statement.query([hash.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     Ok(Some(RefreshToken {

@@ -41,7 +41,9 @@ impl Writer {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         let run = move || run(&connection, waiting, &moved);
         let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(run);
-        let failed = |error| Error::new(ErrorKind::Unavailable, "cannot start the writing thread").with_source(error);
+        let failed = |error| {
+            Error::new(ErrorKind::Unavailable, "cannot start the writing thread").with_source(error)
+        };
         Ok(Self { jobs: Some(jobs), thread: Mutex::new(Some(thread.map_err(failed)?)) })
     }
 
@@ -57,7 +59,10 @@ impl Writer {
                 let (result, moved) = match (done, committed) {
                     (Ok(written), Ok(())) => (Ok(written.answer), written.moved),
                     (Err(error), _) => (Err(error), None),
-                    (Ok(_), Err(why)) => (Err(Error::new(ErrorKind::Unavailable, "cannot commit").with_source(why)), None),
+                    (Ok(_), Err(why)) => (
+                        Err(Error::new(ErrorKind::Unavailable, "cannot commit").with_source(why)),
+                        None,
+                    ),
                 };
                 // A caller that went away has its write done all the same.
                 let _ = answer.send(result);
@@ -80,7 +85,11 @@ impl Drop for Writer {
     }
 }
 
-fn run(connection: &Connection, mut waiting: mpsc::Receiver<Job>, moved: &broadcast::Sender<Moved>) {
+fn run(
+    connection: &Connection,
+    mut waiting: mpsc::Receiver<Job>,
+    moved: &broadcast::Sender<Moved>,
+) {
     while let Some(first) = waiting.blocking_recv() {
         let mut reports = Vec::new();
         let began = connection.execute_batch("BEGIN IMMEDIATE");

@@ -8,21 +8,32 @@ use super::wire::{from_version, to_version};
 use crate::{
     Error, ErrorKind, Id, Path, Problems, Result, Secret,
     gateway::{
-        Algorithm, Certificate, ConfigUpdate, Header, HealthCheck, NewLocation, NewTargetAgents, NewUpstream,
-        NewVirtualHost, Projection, RewriteFlag, RewriteRule, TargetAgents, UpstreamServer, UpstreamSpec,
-        VirtualHostSpec, link::ServerMessage,
+        Algorithm, Certificate, ConfigUpdate, Header, HealthCheck, NewLocation, NewTargetAgents,
+        NewUpstream, NewVirtualHost, Projection, RewriteFlag, RewriteRule, TargetAgents,
+        UpstreamServer, UpstreamSpec, VirtualHostSpec, link::ServerMessage,
     },
     tenancy::{NewSettings, Settings},
 };
 
 /// What is not understood is not taken in part: the agent says so instead.
 pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
-    let proto::ConfigUpdate { config_id, version, virtual_hosts, upstreams, certificates, global_settings, checksum } = it;
+    let proto::ConfigUpdate {
+        config_id,
+        version,
+        virtual_hosts,
+        upstreams,
+        certificates,
+        global_settings,
+        checksum,
+    } = it;
     let version = to_version(version);
     let read = || -> Result<Projection> {
-        let hosts = virtual_hosts.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_host(it)?))));
-        let upstreams = upstreams.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_upstream(it)?))));
-        let certificates = certificates.into_values().map(|it| Ok((to_id(&it.id)?, Arc::new(to_certificate(it)))));
+        let hosts =
+            virtual_hosts.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_host(it)?))));
+        let upstreams =
+            upstreams.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_upstream(it)?))));
+        let certificates =
+            certificates.into_values().map(|it| Ok((to_id(&it.id)?, Arc::new(to_certificate(it)))));
         Ok(Projection {
             virtual_hosts: hosts.collect::<Result<_>>()?,
             upstreams: upstreams.collect::<Result<_>>()?,
@@ -31,9 +42,12 @@ pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
         })
     };
     match read() {
-        Ok(projection) => {
-            ServerMessage::Config(Arc::new(ConfigUpdate { config_id, version, checksum, projection: Arc::new(projection) }))
-        }
+        Ok(projection) => ServerMessage::Config(Arc::new(ConfigUpdate {
+            config_id,
+            version,
+            checksum,
+            projection: Arc::new(projection),
+        })),
         Err(error) => ServerMessage::Unreadable { config_id, version, reason: error.to_string() },
     }
 }
@@ -41,12 +55,19 @@ pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
 pub(super) fn from_config(it: &ConfigUpdate) -> proto::ConfigUpdate {
     let ConfigUpdate { config_id, version, checksum, projection } = it;
     let Projection { virtual_hosts, upstreams, certificates, settings } = projection.as_ref();
-    let certificates = certificates.iter().map(|(id, it)| (id.to_string(), from_certificate(id.to_string(), it)));
+    let certificates =
+        certificates.iter().map(|(id, it)| (id.to_string(), from_certificate(id.to_string(), it)));
     proto::ConfigUpdate {
         config_id: config_id.clone(),
         version: from_version(*version),
-        virtual_hosts: virtual_hosts.iter().map(|(id, it)| from_host(id.to_string(), it.as_ref().clone())).collect(),
-        upstreams: upstreams.iter().map(|(id, it)| from_upstream(id.to_string(), it.as_ref().clone())).collect(),
+        virtual_hosts: virtual_hosts
+            .iter()
+            .map(|(id, it)| from_host(id.to_string(), it.as_ref().clone()))
+            .collect(),
+        upstreams: upstreams
+            .iter()
+            .map(|(id, it)| from_upstream(id.to_string(), it.as_ref().clone()))
+            .collect(),
         certificates: certificates.collect(),
         global_settings: Some(from_settings(settings.as_ref().clone())),
         checksum: checksum.clone(),
@@ -54,7 +75,9 @@ pub(super) fn from_config(it: &ConfigUpdate) -> proto::ConfigUpdate {
 }
 
 fn to_id<T>(text: &str) -> Result<Id<T>> {
-    text.parse().map_err(|error| Error::new(ErrorKind::Invalid, format!("{text:?} is no id")).with_source(error))
+    text.parse().map_err(|error| {
+        Error::new(ErrorKind::Invalid, format!("{text:?} is no id")).with_source(error)
+    })
 }
 
 fn to_host(it: proto::VirtualHost) -> Result<VirtualHostSpec> {
@@ -114,7 +137,16 @@ fn from_host(id: String, spec: VirtualHostSpec) -> proto::VirtualHost {
 }
 
 fn to_location(it: proto::Location) -> NewLocation {
-    let proto::Location { path, proxy_pass, upstream_id, root, index, custom_headers, rewrite_rules, custom_directives } = it;
+    let proto::Location {
+        path,
+        proxy_pass,
+        upstream_id,
+        root,
+        index,
+        custom_headers,
+        rewrite_rules,
+        custom_directives,
+    } = it;
     let headers = custom_headers.into_iter().map(|it| {
         let proto::Header { name, value, always } = it;
         Header { name, value, always }
@@ -136,7 +168,16 @@ fn to_location(it: proto::Location) -> NewLocation {
 }
 
 fn from_location(it: NewLocation) -> proto::Location {
-    let NewLocation { path, proxy_pass, upstream_id, root, index, custom_headers, rewrite_rules, custom_directives } = it;
+    let NewLocation {
+        path,
+        proxy_pass,
+        upstream_id,
+        root,
+        index,
+        custom_headers,
+        rewrite_rules,
+        custom_directives,
+    } = it;
     let headers = custom_headers.into_iter().map(|it| {
         let Header { name, value, always } = it;
         proto::Header { name, value, always }
@@ -178,15 +219,32 @@ const fn from_flag(flag: RewriteFlag) -> &'static str {
 
 fn to_upstream(it: proto::Upstream) -> Result<UpstreamSpec> {
     let algorithm = match it.algorithm() {
-        proto::LoadBalanceAlgorithm::Unspecified | proto::LoadBalanceAlgorithm::RoundRobin => Algorithm::RoundRobin,
+        proto::LoadBalanceAlgorithm::Unspecified | proto::LoadBalanceAlgorithm::RoundRobin => {
+            Algorithm::RoundRobin
+        }
         proto::LoadBalanceAlgorithm::LeastConnections => Algorithm::LeastConnections,
         proto::LoadBalanceAlgorithm::IpHash => Algorithm::IpHash,
         proto::LoadBalanceAlgorithm::WeightedRoundRobin => Algorithm::WeightedRoundRobin,
     };
-    let proto::Upstream { id: _, name, algorithm: _, servers, health_check, keepalive_connections } = it;
+    let proto::Upstream { id: _, name, algorithm: _, servers, health_check, keepalive_connections } =
+        it;
     let servers = servers.into_iter().map(|it| {
-        let proto::UpstreamServer { address, weight, backup, down, max_fails, fail_timeout_seconds } = it;
-        UpstreamServer { address, weight, backup, down, max_fails, fail_timeout: fail_timeout_seconds }
+        let proto::UpstreamServer {
+            address,
+            weight,
+            backup,
+            down,
+            max_fails,
+            fail_timeout_seconds,
+        } = it;
+        UpstreamServer {
+            address,
+            weight,
+            backup,
+            down,
+            max_fails,
+            fail_timeout: fail_timeout_seconds,
+        }
     });
     let health_check = health_check.map(|it| {
         let proto::HealthCheckConfig {
@@ -206,7 +264,8 @@ fn to_upstream(it: proto::Upstream) -> Result<UpstreamSpec> {
             unhealthy_threshold,
         }
     });
-    NewUpstream { name, algorithm, servers: servers.collect(), health_check, keepalive_connections }.parse()
+    NewUpstream { name, algorithm, servers: servers.collect(), health_check, keepalive_connections }
+        .parse()
 }
 
 fn from_upstream(id: String, spec: UpstreamSpec) -> proto::Upstream {
@@ -219,10 +278,24 @@ fn from_upstream(id: String, spec: UpstreamSpec) -> proto::Upstream {
     };
     let servers = servers.into_iter().map(|it| {
         let UpstreamServer { address, weight, backup, down, max_fails, fail_timeout } = it;
-        proto::UpstreamServer { address, weight, backup, down, max_fails, fail_timeout_seconds: fail_timeout }
+        proto::UpstreamServer {
+            address,
+            weight,
+            backup,
+            down,
+            max_fails,
+            fail_timeout_seconds: fail_timeout,
+        }
     });
     let health_check = health_check.map(|it| {
-        let HealthCheck { enabled, path, interval, timeout, healthy_threshold, unhealthy_threshold } = it;
+        let HealthCheck {
+            enabled,
+            path,
+            interval,
+            timeout,
+            healthy_threshold,
+            unhealthy_threshold,
+        } = it;
         proto::HealthCheckConfig {
             enabled,
             path,
@@ -244,7 +317,12 @@ fn from_upstream(id: String, spec: UpstreamSpec) -> proto::Upstream {
 
 fn to_certificate(it: proto::Certificate) -> Certificate {
     let proto::Certificate { id: _, domain, certificate_pem, private_key_pem, expires_at } = it;
-    Certificate { domain, certificate_pem, private_key_pem: Secret::new(private_key_pem), expires_at }
+    Certificate {
+        domain,
+        certificate_pem,
+        private_key_pem: Secret::new(private_key_pem),
+        expires_at,
+    }
 }
 
 fn from_certificate(id: String, it: &Certificate) -> proto::Certificate {

@@ -34,12 +34,15 @@ impl GrpcConnector {
     /// [`Invalid`](ErrorKind::Invalid) when it is no such address.
     pub fn new(server: &str) -> Result<Self> {
         let bad = |error: tonic::transport::Error| {
-            let message = format!("{server} is no address of a server: http://HOST:PORT or https://HOST:PORT");
+            let message = format!(
+                "{server} is no address of a server: http://HOST:PORT or https://HOST:PORT"
+            );
             Error::new(ErrorKind::Invalid, message).with_source(error)
         };
         let mut endpoint = Endpoint::from_shared(server.to_owned()).map_err(bad)?;
         if server.starts_with("https:") {
-            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_enabled_roots()).map_err(bad)?;
+            endpoint =
+                endpoint.tls_config(ClientTlsConfig::new().with_enabled_roots()).map_err(bad)?;
         }
         let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
@@ -54,7 +57,9 @@ impl GrpcConnector {
 #[async_trait]
 impl Connector for GrpcConnector {
     async fn connect(&self) -> Result<AgentLink> {
-        let failed = |error| Error::new(ErrorKind::Unavailable, "cannot reach the server").with_source(error);
+        let failed = |error| {
+            Error::new(ErrorKind::Unavailable, "cannot reach the server").with_source(error)
+        };
         let channel = self.endpoint.connect().await.map_err(failed)?;
         let mut client = AgentServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)

@@ -3,7 +3,8 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 pub use nxmesh_proto::agent::v1::agent_service_server::AgentServiceServer;
 use nxmesh_proto::agent::v1::{
-    Ack, AgentMessage, HealthReport, MasterMessage, MetricsBatch, agent_service_server::AgentService,
+    Ack, AgentMessage, HealthReport, MasterMessage, MetricsBatch,
+    agent_service_server::AgentService,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -59,10 +60,14 @@ impl AgentService for Service {
     async fn report_health(&self, request: Request<HealthReport>) -> Result<Response<Ack>, Status> {
         let header = request.metadata().get("authorization").and_then(|it| it.to_str().ok());
         let credential = header.and_then(|it| it.strip_prefix("Bearer "));
-        let missing = || Status::unauthenticated("the header `authorization: Bearer CREDENTIAL` is missing");
+        let missing =
+            || Status::unauthenticated("the header `authorization: Bearer CREDENTIAL` is missing");
         let credential = credential.ok_or_else(missing)?.to_owned();
         let report = wire::to_health(request.into_inner());
-        self.gateway.report_health(&credential, &report).await.map_err(|error| to_status(&error))?;
+        self.gateway
+            .report_health(&credential, &report)
+            .await
+            .map_err(|error| to_status(&error))?;
         let ack = Ack { message_id: String::new(), success: true, error_message: String::new() };
         Ok(Response::new(ack))
     }
@@ -95,9 +100,12 @@ pub(super) fn to_error(status: &Status) -> Error {
         Code::AlreadyExists | Code::Aborted => ErrorKind::Conflict,
         Code::FailedPrecondition => ErrorKind::Precondition,
         Code::Internal | Code::DataLoss | Code::Unimplemented => ErrorKind::Internal,
-        Code::Ok | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unavailable => {
-            ErrorKind::Unavailable
-        }
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Unavailable => ErrorKind::Unavailable,
     };
     Error::new(kind, status.message())
 }

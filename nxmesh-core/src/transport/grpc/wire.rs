@@ -70,7 +70,9 @@ fn to_registration(it: proto::RegistrationRequest) -> Registration {
     let deployment_mode = match it.deployment_mode() {
         proto::DeploymentMode::DockerSidecar => DeploymentMode::DockerSidecar,
         proto::DeploymentMode::KubernetesSidecar => DeploymentMode::KubernetesSidecar,
-        proto::DeploymentMode::Standalone | proto::DeploymentMode::Unspecified => DeploymentMode::Standalone,
+        proto::DeploymentMode::Standalone | proto::DeploymentMode::Unspecified => {
+            DeploymentMode::Standalone
+        }
     };
     let proto::RegistrationRequest {
         token,
@@ -131,11 +133,18 @@ fn from_registration(it: Registration) -> proto::RegistrationRequest {
 }
 
 fn to_answer(it: proto::RegistrationResponse) -> Result<RegistrationAnswer> {
-    let proto::RegistrationResponse { agent_id, success, error_message, heartbeat_interval_seconds, credential } = it;
+    let proto::RegistrationResponse {
+        agent_id,
+        success,
+        error_message,
+        heartbeat_interval_seconds,
+        credential,
+    } = it;
     if !success {
         return Ok(RegistrationAnswer::Refused { reason: error_message });
     }
-    let bad = |error| Error::new(ErrorKind::Internal, "the server names no agent").with_source(error);
+    let bad =
+        |error| Error::new(ErrorKind::Internal, "the server names no agent").with_source(error);
     let seconds = u64::try_from(heartbeat_interval_seconds).unwrap_or(1).max(1);
     Ok(RegistrationAnswer::Accepted {
         agent_id: agent_id.parse().map_err(bad)?,
@@ -146,14 +155,19 @@ fn to_answer(it: proto::RegistrationResponse) -> Result<RegistrationAnswer> {
 
 fn from_answer(it: &RegistrationAnswer) -> proto::RegistrationResponse {
     match it {
-        RegistrationAnswer::Accepted { agent_id, heartbeat_interval, credential } => proto::RegistrationResponse {
-            agent_id: agent_id.to_string(),
-            success: true,
-            error_message: String::new(),
-            // Whole seconds are all that the wire has: rounded up, as 0 would mean never.
-            heartbeat_interval_seconds: i64::try_from(heartbeat_interval.as_millis().div_ceil(1000)).unwrap_or(i64::MAX),
-            credential: credential.as_ref().map(|it| it.expose().clone()).unwrap_or_default(),
-        },
+        RegistrationAnswer::Accepted { agent_id, heartbeat_interval, credential } => {
+            proto::RegistrationResponse {
+                agent_id: agent_id.to_string(),
+                success: true,
+                error_message: String::new(),
+                // Whole seconds are all that the wire has: rounded up, as 0 would mean never.
+                heartbeat_interval_seconds: i64::try_from(
+                    heartbeat_interval.as_millis().div_ceil(1000),
+                )
+                .unwrap_or(i64::MAX),
+                credential: credential.as_ref().map(|it| it.expose().clone()).unwrap_or_default(),
+            }
+        }
         RegistrationAnswer::Refused { reason } => proto::RegistrationResponse {
             success: false,
             error_message: reason.clone(),
@@ -255,7 +269,13 @@ fn to_config_status(it: proto::ConfigStatus) -> Option<ConfigStatus> {
     };
     let proto::ConfigStatus { config_id, version, status: _, error_message, applied_at } = it;
     let applied_at = to_time(applied_at);
-    Some(ConfigStatus { config_id, version: to_version(version), status, error_message, applied_at })
+    Some(ConfigStatus {
+        config_id,
+        version: to_version(version),
+        status,
+        error_message,
+        applied_at,
+    })
 }
 
 fn from_config_status(it: ConfigStatus) -> proto::ConfigStatus {
@@ -297,22 +317,30 @@ fn to_command(it: proto::Command) -> Option<Command> {
             CommandAction::Stop { graceful: it.graceful, timeout }
         }
         FromCommand::GetStatus(proto::GetStatusCommand {}) => CommandAction::GetStatus,
-        FromCommand::ValidateConfig(it) => CommandAction::ValidateConfig { config_content: it.config_content },
+        FromCommand::ValidateConfig(it) => {
+            CommandAction::ValidateConfig { config_content: it.config_content }
+        }
     };
     Some(Command { command_id, action })
 }
 
 fn from_command(it: &Command) -> proto::Command {
     let command = match &it.action {
-        CommandAction::Reload { graceful } => FromCommand::Reload(proto::ReloadCommand { graceful: *graceful }),
-        CommandAction::Restart { force } => FromCommand::Restart(proto::RestartCommand { force: *force }),
+        CommandAction::Reload { graceful } => {
+            FromCommand::Reload(proto::ReloadCommand { graceful: *graceful })
+        }
+        CommandAction::Restart { force } => {
+            FromCommand::Restart(proto::RestartCommand { force: *force })
+        }
         CommandAction::Stop { graceful, timeout } => FromCommand::Stop(proto::StopCommand {
             graceful: *graceful,
             timeout_seconds: u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX),
         }),
         CommandAction::GetStatus => FromCommand::GetStatus(proto::GetStatusCommand {}),
         CommandAction::ValidateConfig { config_content } => {
-            FromCommand::ValidateConfig(proto::ValidateConfigCommand { config_content: config_content.clone() })
+            FromCommand::ValidateConfig(proto::ValidateConfigCommand {
+                config_content: config_content.clone(),
+            })
         }
     };
     proto::Command { command_id: it.command_id.clone(), command: Some(command) }

@@ -1,1 +1,0 @@
-//! Starting templates, a file each: see the programs of this package.
