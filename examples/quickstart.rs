@@ -234,7 +234,10 @@ async fn stop(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-async fn start_backend(backends: &mut JoinSet<std::io::Result<()>>, name: &'static str) -> Result<String> {
+async fn start_backend(
+    backends: &mut JoinSet<std::io::Result<()>>,
+    name: &'static str,
+) -> Result<String> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let app = Router::new().fallback(any(move || async move { format!("server {name}\n") }));

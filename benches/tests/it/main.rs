@@ -1,3 +1,7 @@
 //! All parts together: the reference server and agent as processes, a real nginx.
 
 mod apply;
+mod faults;
+mod kills;
+mod load;
+mod programs;

@@ -14,7 +14,10 @@ const GRACEFUL: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Carries a command out; what it answers is shown to people.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a newer control plane may know more commands")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a newer control plane may know more commands"
+    )]
     pub(super) async fn carry_out(&mut self, action: CommandAction) -> Result<String, NginxError> {
         match action {
             CommandAction::Reload { graceful: true } => {

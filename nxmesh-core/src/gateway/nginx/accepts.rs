@@ -10,18 +10,24 @@ use std::{
 
 use super::{NginxFacts, Place, Rendered, render, tests::sample};
 use crate::{
-    Id, RevisionNumber, Secret,
+    Id, RevisionNumber, Secret, from_json,
     gateway::{Certificate, ConfigUpdate, NewVirtualHost, Projection},
-    from_json,
 };
 
 /// The nginx of the distribution, and a current one.
-#[expect(clippy::disallowed_methods, reason = "which program to test with is said in the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which program to test with is said in the environment"
+)]
 fn programs() -> [PathBuf; 2] {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/nginx-current");
     let find = |variable: &str, usual: PathBuf| {
         let path = env::var(variable).map_or(usual, PathBuf::from);
-        assert!(path.is_file(), "{} is missing: ./scripts/test installs it, or {variable} names another", path.display());
+        assert!(
+            path.is_file(),
+            "{} is missing: ./scripts/test installs it, or {variable} names another",
+            path.display()
+        );
         path
     };
     [find("NXMESH_TEST_NGINX", "/usr/sbin/nginx".into()), find("NXMESH_TEST_NGINX_CURRENT", tools)]
@@ -59,7 +65,12 @@ fn test(program: &Path, projection: Projection) -> (bool, String) {
     };
     write(&path("gen"), &render(&update, &facts, &place));
     let config = path("gen/nginx.conf");
-    let ran = Command::new(program).args(["-t", "-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(config).output();
+    let ran = Command::new(program)
+        .args(["-t", "-e", "stderr", "-p"])
+        .arg(folder.path())
+        .arg("-c")
+        .arg(config)
+        .output();
     let ran = ran.unwrap();
     (ran.status.success(), String::from_utf8_lossy(&ran.stderr).into_owned())
 }
@@ -98,7 +109,8 @@ fn tls() {
 #[test]
 fn many_and_long_names() {
     let long = [&*"a".repeat(63), &*"b".repeat(63), &*"c".repeat(63), &*"d".repeat(61)].join(".");
-    let names = (0..3000).map(|number| format!("host{number}.some-department.example.com")).chain([long]);
+    let names =
+        (0..3000).map(|number| format!("host{number}.some-department.example.com")).chain([long]);
     let hosts = names.zip(1..).map(|(name, number)| {
         let body = serde_json::json!({
             "name": "h", "server_name": name, "listen_port": 8080, "locations": [{"path": "/", "root": "/srv"}],
@@ -121,7 +133,8 @@ fn ports_in_every_combination() {
     for names in [["a.example", "b.example"], ["_", "b.example"], ["a.example", "_"]] {
         for http2 in [[false, false], [true, false], [false, true], [true, true]] {
             let hosts = [(1, host(names[0], http2[0])), (2, host(names[1], http2[1]))];
-            let hosts = hosts.map(|(number, it)| (Id::from_uuid(uuid::Uuid::from_u128(number)), it));
+            let hosts =
+                hosts.map(|(number, it)| (Id::from_uuid(uuid::Uuid::from_u128(number)), it));
             check(Projection { virtual_hosts: hosts.into(), ..Projection::default() });
         }
     }

@@ -12,16 +12,19 @@ use super::{
     syntax::{self, Directive, block, line},
 };
 use crate::{
-    Id, Path, Problems, RevisionNumber, from_json,
+    Id, Path, Problems, RevisionNumber,
     directive::{Context, Directives},
+    from_json,
     gateway::{
-        ConfigUpdate, Header, LocationTarget, NewLocation, NewUpstream, NewVirtualHost, Projection, RewriteFlag,
-        RewriteRule, TargetAgents, UpstreamServer, VirtualHostSpec,
+        ConfigUpdate, Header, LocationTarget, NewLocation, NewUpstream, NewVirtualHost, Projection,
+        RewriteFlag, RewriteRule, TargetAgents, UpstreamServer, VirtualHostSpec,
     },
 };
 
 fn facts(version: &str) -> NginxFacts {
-    let printed = format!("nginx version: nginx/{version}\nconfigure arguments: --with-http_v2_module --with-http_ssl_module");
+    let printed = format!(
+        "nginx version: nginx/{version}\nconfigure arguments: --with-http_v2_module --with-http_ssl_module"
+    );
     NginxFacts::parse(&printed, false).unwrap()
 }
 
@@ -48,12 +51,17 @@ fn update(projection: Projection) -> ConfigUpdate {
 
 fn rendered(spec: VirtualHostSpec, version: &str) -> Rendered {
     let hosts = BTreeMap::from([(Id::from_uuid(uuid::Uuid::from_u128(1)), Arc::new(spec))]);
-    render(&update(Projection { virtual_hosts: hosts, ..Projection::default() }), &facts(version), &place())
+    render(
+        &update(Projection { virtual_hosts: hosts, ..Projection::default() }),
+        &facts(version),
+        &place(),
+    )
 }
 
 /// The one server block of the one virtual host, as nginx would read it.
 fn server_of(rendered: &Rendered) -> Vec<Directive> {
-    let text = rendered.files.iter().find(|(path, _)| path.starts_with("virtual-hosts/")).unwrap().1;
+    let text =
+        rendered.files.iter().find(|(path, _)| path.starts_with("virtual-hosts/")).unwrap().1;
     let mut read = parse(text).unwrap();
     assert_eq!(read.len(), 1, "{text}");
     let server = read.remove(0);
@@ -74,8 +82,45 @@ fn host(location: NewLocation) -> NewVirtualHost {
 /// Texts that try to get out of where they stand.
 fn nasty() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
-        ";", "{", "}", "\"", "'", "\\", "#", "$", "${", "\n", "\r", "\t", "\0", " ", "/", "a", "return 200", "ü", "\u{2028}", "*", "~",
-        "=", "^", "(", ")", "[", "]", "|", "include /etc/passwd;", "$host", "$1", "%0a", "\\n", ".", "+", "?", "1", "@", ":",
+        ";",
+        "{",
+        "}",
+        "\"",
+        "'",
+        "\\",
+        "#",
+        "$",
+        "${",
+        "\n",
+        "\r",
+        "\t",
+        "\0",
+        " ",
+        "/",
+        "a",
+        "return 200",
+        "ü",
+        "\u{2028}",
+        "*",
+        "~",
+        "=",
+        "^",
+        "(",
+        ")",
+        "[",
+        "]",
+        "|",
+        "include /etc/passwd;",
+        "$host",
+        "$1",
+        "%0a",
+        "\\n",
+        ".",
+        "+",
+        "?",
+        "1",
+        "@",
+        ":",
     ]);
     prop::collection::vec(pieces, 0..12).prop_map(|pieces| pieces.concat())
 }
@@ -85,10 +130,12 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 fn directive() -> impl Strategy<Value = Directive> {
-    let leaf = ("[a-z_]{1,8}", prop::collection::vec("[^\\x00-\\x1f\\x7f]{0,12}", 0..4)).prop_map(|(name, args)| line(name, args));
+    let leaf = ("[a-z_]{1,8}", prop::collection::vec("[^\\x00-\\x1f\\x7f]{0,12}", 0..4))
+        .prop_map(|(name, args)| line(name, args));
     leaf.prop_recursive(3, 24, 4, |inner| {
         let args = prop::collection::vec("[^\\x00-\\x1f\\x7f]{0,12}", 0..3);
-        ("[a-z_]{1,8}", args, prop::collection::vec(inner, 0..4)).prop_map(|(name, args, inside)| block(name, args, inside))
+        ("[a-z_]{1,8}", args, prop::collection::vec(inner, 0..4))
+            .prop_map(|(name, args, inside)| block(name, args, inside))
     })
 }
 
@@ -232,8 +279,14 @@ pub(super) fn sample(tls: Option<Id<crate::gateway::Certificate>>) -> Projection
     }))
     .unwrap();
     Projection {
-        virtual_hosts: hosts.into_iter().map(|(number, it)| (id(number), Arc::new(it.parse().unwrap().0))).collect(),
-        upstreams: BTreeMap::from([(Id::from_uuid(uuid::Uuid::from_u128(2)), Arc::new(upstream.parse().unwrap()))]),
+        virtual_hosts: hosts
+            .into_iter()
+            .map(|(number, it)| (id(number), Arc::new(it.parse().unwrap().0)))
+            .collect(),
+        upstreams: BTreeMap::from([(
+            Id::from_uuid(uuid::Uuid::from_u128(2)),
+            Arc::new(upstream.parse().unwrap()),
+        )]),
         certificates: BTreeMap::new(),
         settings: Arc::new(settings),
     }
@@ -258,7 +311,8 @@ fn http3_is_rendered_where_nginx_has_it() {
     let mut facts = facts("1.31.3");
     facts.build.insert("http_v3_module".into());
     let rendered = render(&update(sample(Some(certificate))), &facts, &place());
-    let host = rendered.files.iter().find(|(path, _)| path.ends_with("000000000003.conf")).unwrap().1;
+    let host =
+        rendered.files.iter().find(|(path, _)| path.ends_with("000000000003.conf")).unwrap().1;
     assert!(host.contains("listen 8443 quic reuseport;"), "{host}");
     assert!(host.contains("add_header Alt-Svc \"h3=\\\":8443\\\"; ma=86400\";"), "{host}");
 }

@@ -1,0 +1,94 @@
+//! How the programs behave as programs.
+
+use std::{net::TcpListener, path::Path, process::Stdio};
+
+use anyhow::{Context, Result};
+use nxmesh_benches::{NginxBinary, ServerProcess, TestMesh, binary};
+use tokio::process::Command;
+
+/// Runs a program to its end; answers its exit code and what it said.
+async fn run(name: &str, args: &[&str], folder: &Path) -> Result<(Option<i32>, String)> {
+    let mut command = Command::new(binary(name)?);
+    command.args(args).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), command.output()).await;
+    let ended = ended.with_context(|| format!("{name} {args:?} did not end"))??;
+    Ok((ended.status.code(), String::from_utf8(ended.stderr)?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_work_is_one_line_and_status_2() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let holder = TcpListener::bind("127.0.0.1:0")?;
+    let held = holder.local_addr()?.to_string();
+    std::fs::write(
+        folder.path().join("text"),
+        "this is no database, and long enough to be looked at".repeat(100),
+    )?;
+    std::fs::write(folder.path().join("file"), "")?;
+    let free = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"];
+    let with = |more: &[&'static str]| [&free[..], more].concat();
+    let cases: Vec<(&str, Vec<&str>, &str)> = vec![
+        ("nxmesh-server", vec!["--no-such-flag"], "unexpected argument"),
+        ("nxmesh-server", vec!["--http", "nonsense"], "invalid value 'nonsense' for '--http"),
+        ("nxmesh-server", with(&["--store", "oracle:x"]), "must be sqlite:PATH"),
+        (
+            "nxmesh-server",
+            with(&["--store", "sqlite:/no/such/folder/x.db"]),
+            "cannot open the database /no/such/folder/x.db",
+        ),
+        ("nxmesh-server", with(&["--store", "sqlite:text"]), "damaged or no database"),
+        ("nxmesh-server", with(&["--data-dir", "file"]), "cannot make the folder file"),
+        (
+            "nxmesh-server",
+            vec!["--http", &held, "--grpc", "127.0.0.1:0"],
+            "cannot listen on --http",
+        ),
+        (
+            "nxmesh-server",
+            vec!["--grpc", &held, "--http", "127.0.0.1:0"],
+            "cannot listen on --grpc",
+        ),
+        ("nxmesh-server", vec!["--http", "0.0.0.0:0"], "plain text beyond loopback"),
+        ("nxmesh-agent", vec!["--no-such-flag"], "unexpected argument"),
+        ("nxmesh-agent", vec!["--server", "nonsense:x:y"], "--server"),
+        ("nxmesh-agent", vec!["--server", "http://192.0.2.1:9090"], "plain text beyond loopback"),
+        ("nxmesh-agent", vec!["--nginx", "/no/such/nginx"], "--nginx /no/such/nginx is no file"),
+        ("nxmesh-agent", vec!["--state-dir", "file/x"], "cannot use the state folder file/x"),
+        (
+            "nxmesh-agent",
+            vec!["--token-file", "/no/such/token"],
+            "cannot read --token-file /no/such/token",
+        ),
+        (
+            "nxmesh-agent",
+            vec!["--nginx", "/bin/true", "--state-dir", "agent"],
+            "/bin/true is no nginx",
+        ),
+    ];
+    for (name, args, expected) in cases {
+        let (code, said) = run(name, &args, folder.path()).await?;
+        assert_eq!(code, Some(2), "{name} {args:?}: {said}");
+        assert!(said.contains(expected), "{name} {args:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{name} {args:?}: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_on_the_same_store_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let _first = ServerProcess::start(&folder.path().join("data")).await?;
+    let args = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data-dir", "data"];
+    let (code, said) = run("nxmesh-server", &args, folder.path()).await?;
+    assert_eq!(code, Some(2));
+    assert!(said.contains("another process has the database"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_stop_ends_well_although_agents_are_connected() -> Result<()> {
+    let mut mesh = TestMesh::start(&NginxBinary::packaged()?).await?;
+    assert_eq!(mesh.server.process().terminate().await?, Some(0));
+    assert_eq!(mesh.agent.process().terminate().await?, Some(0));
+    Ok(())
+}
