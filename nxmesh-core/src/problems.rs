@@ -13,8 +13,9 @@ pub const MAX_PROBLEMS: usize = 100;
 /// use nxmesh_core::{FieldCode, Path, Problems};
 ///
 /// let mut problems = Problems::default();
-/// let path = Path::root().field("locations").index(1).field("path");
-/// problems.add(&path, FieldCode::InvalidFormat, "must start with /");
+/// let locations = Path::root();
+/// let locations = locations.field("locations");
+/// problems.add(&locations.index(1).field("path"), FieldCode::InvalidFormat, "must start with /");
 /// let error = problems.finish(()).unwrap_err();
 /// assert_eq!(error.fields()[0].field, "locations[1].path");
 /// ```

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use self::settings::Settings;
+use nxmesh_core::store::{Stores, sqlite::SqliteStore};
+
+use self::settings::{Settings, StoreUrl};
 
 /// What is wrong with how it was started.
 const USAGE: u8 = 2;
@@ -30,7 +32,7 @@ async fn main() -> ExitCode {
         Err(error) => return refuse(&format!("--log: {error}")),
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let server = match serve::prepare(settings).await {
+    let server = match serve::prepare(settings, open_store).await {
         Ok(server) => server,
         Err(error) => return refuse(&format!("{error:#}")),
     };
@@ -41,6 +43,13 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The one place that knows which databases there are.
+async fn open_store(url: StoreUrl) -> anyhow::Result<Stores> {
+    Ok(match url {
+        StoreUrl::Sqlite(path) => SqliteStore::open(path).await?.into(),
+    })
 }
 
 fn refuse(why: &str) -> ExitCode {

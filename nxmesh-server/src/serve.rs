@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use nxmesh_core::{Mesh, Secret, store::sqlite::SqliteStore, tenancy::Users};
+use nxmesh_core::{Mesh, Secret, store::Stores, tenancy::Users};
 use nxmesh_server::{grpc, http};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -26,17 +26,20 @@ pub(crate) struct Server {
     grpc: TcpListener,
 }
 
-pub(crate) async fn prepare(settings: Settings) -> Result<Server> {
+/// Gets everything ready, or nothing: a port is taken before a file is touched.
+pub(crate) async fn prepare(
+    settings: Settings,
+    open: impl AsyncFnOnce(StoreUrl) -> Result<Stores>,
+) -> Result<Server> {
     check_exposure(&settings)?;
     let http = bind("--http", settings.http).await?;
     let grpc = bind("--grpc", settings.grpc).await?;
     let folder = &settings.data_dir;
     make_folder(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let master_key = master_key(settings.master_key.as_deref(), &folder.join("master.key"))?;
-    let StoreUrl::Sqlite(path) =
-        settings.store.unwrap_or_else(|| StoreUrl::Sqlite(folder.join("nxmesh.db")));
+    let store = settings.store.unwrap_or_else(|| StoreUrl::Sqlite(folder.join("nxmesh.db")));
     let mesh = Mesh::builder()
-        .store(SqliteStore::open(path).await?)
+        .store(open(store).await?)
         .master_key(master_key)
         .heartbeat_interval(Duration::from_secs(settings.heartbeat_seconds))
         .build()

@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,11 @@ use nxmesh_core::{
 };
 use serde_json::json;
 
-const KILLS: usize = 50;
+/// How many kills: fifty, or with `NXMESH_SOAK` a thousand.
+#[expect(clippy::disallowed_methods, reason = "how long to test is said in the environment")]
+fn kills() -> usize {
+    if std::env::var("NXMESH_SOAK").is_ok() { 1000 } else { 50 }
+}
 
 /// Changes the virtual host again and again, and keeps the last round that was answered.
 async fn change(
@@ -25,7 +29,7 @@ async fn change(
     id: VirtualHostId,
     backend: String,
     stop: Arc<AtomicBool>,
-    last: Arc<Mutex<usize>>,
+    last: Arc<AtomicUsize>,
 ) -> usize {
     let mut answered = 0;
     for round in 1.. {
@@ -36,7 +40,7 @@ async fn change(
         let location = json!({"path": "/", "proxy_pass": format!("http://{backend}"), "custom_headers": [header]});
         let Ok(patch) = MergePatch::new(json!({"locations": [location]})) else { break };
         if client.virtual_hosts().update(id, &patch).await.is_ok() {
-            *last.lock().unwrap() = round;
+            last.store(round, Ordering::Relaxed);
             answered += 1;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -45,11 +49,11 @@ async fn change(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_kills_at_random_lose_no_answered_change_and_no_request() -> Result<()> {
+async fn kills_at_random_lose_no_answered_change_and_no_request() -> Result<()> {
     let mut mesh = TestMesh::start(&NginxBinary::packaged()?).await?;
     let port = free_port();
     let host = mesh.serve(&mesh.host("busy.example", port)).await?;
-    let (stop, last) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(0)));
+    let (stop, last) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut changes = tokio::task::JoinSet::new();
     changes.spawn(change(
         mesh.client.clone(),
@@ -59,7 +63,8 @@ async fn fifty_kills_at_random_lose_no_answered_change_and_no_request() -> Resul
         Arc::clone(&last),
     ));
     let load = Load::fresh(4, port, "busy.example");
-    for _ in 0..KILLS {
+    let kills = kills();
+    for _ in 0..kills {
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..400))).await;
         if rand::random() {
             mesh.server.kill_and_restart().await?;
@@ -70,7 +75,7 @@ async fn fifty_kills_at_random_lose_no_answered_change_and_no_request() -> Resul
     }
     stop.store(true, Ordering::Relaxed);
     let answered: usize = changes.join_all().await.into_iter().sum();
-    let round = *last.lock().unwrap();
+    let round = last.load(Ordering::Relaxed);
     // The last change that was answered, or one that was made but whose answer was lost.
     let kept = mesh.client.virtual_hosts().get(host.id).await?;
     let header = &kept.spec.locations[0].custom_headers[0];
@@ -84,7 +89,7 @@ async fn fifty_kills_at_random_lose_no_answered_change_and_no_request() -> Resul
     mesh.wait_for_state(AgentState::Online).await?;
     let tally = load.stop().await;
     println!(
-        "{KILLS} kills, {answered} changes answered, {} requests answered, {} failures",
+        "{kills} kills, {answered} changes answered, {} requests answered, {} failures",
         tally.answers,
         tally.failures.len()
     );

@@ -1,1 +1,78 @@
-//! Public test suites that any backend can run.
+//! Public test suites: what every backend of a contract must do, a test for each
+//! sentence of the contract.
+//!
+//! A backend runs them with one line, in a test target of its own:
+//!
+//! ```
+//! nxmesh_core::store_conformance_tests!(|| async { (nxmesh_core::store::memory::MemoryStore::new(), ()) });
+//! # fn main() {}
+//! ```
+//!
+//! The closure answers the store, and what is to be kept as long as it is used (a folder, a
+//! process). Names in it are looked up in modules below: write paths from a crate's root. Each test gets a
+//! fresh, empty store. New tests may come with any release.
+
+pub mod gateway;
+pub mod given;
+pub mod links;
+pub mod tenancy;
+
+/// Makes a test of each behaviour, on the stores that the closure opens.
+#[macro_export]
+macro_rules! store_conformance_tests {
+    ($open:expr) => {
+        $crate::store_conformance_tests!(@ $open, tenancy:
+            a_user_is_found_by_address_in_any_case,
+            an_address_is_taken_once,
+            the_first_user_is_made_only_on_an_empty_store,
+            an_organization_is_seen_by_its_members_only,
+            organizations_are_listed_in_order_of_creation_in_pages,
+            an_organization_slug_is_taken_once,
+            an_organization_is_changed_only_from_the_version_it_was_read_at,
+            an_organization_with_workspaces_is_not_deleted,
+            an_owner_who_does_not_exist_is_refused_and_leaves_nothing,
+            a_workspace_needs_its_organization,
+            workspaces_are_listed_in_order_of_creation_in_pages,
+            a_workspace_slug_is_taken_once_in_its_organization,
+            a_workspace_is_changed_only_from_its_head,
+            a_workspace_with_agents_is_not_deleted,
+            a_deleted_workspace_takes_what_it_serves_along,
+            a_refresh_token_rotates_once,
+            a_revoked_family_is_gone,
+            expired_refresh_tokens_are_dropped_at_the_next_login,
+            there_is_one_signing_key,
+            of_many_at_once_one_slug_wins,
+        );
+        $crate::store_conformance_tests!(@ $open, gateway:
+            a_new_workspace_is_empty_at_revision_zero,
+            a_commit_is_read_back_whole,
+            a_commit_is_refused_when_the_workspace_moved_on,
+            a_refused_commit_leaves_nothing,
+            a_commit_to_a_workspace_that_is_gone_is_refused,
+            of_many_commits_on_one_base_one_wins,
+            the_history_leads_from_any_revision_to_the_head,
+            each_revision_says_who_and_why,
+            virtual_hosts_are_listed_in_order_of_creation_in_pages,
+            upstreams_are_listed_in_order_of_creation_in_pages,
+            agents_are_listed_as_filtered,
+            an_agent_keeps_its_status_when_it_is_renamed,
+            the_status_of_an_agent_that_is_gone_is_not_kept,
+            a_deleted_agent_loses_its_secrets,
+            of_the_secrets_of_an_agent_one_is_kept,
+            a_secret_needs_its_agent,
+            every_move_is_announced,
+            settings_are_part_of_the_snapshot,
+        );
+    };
+    (@ $open:expr, $area:ident: $($name:ident),* $(,)?) => {
+        mod $area {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let (store, _kept) = ($open)().await;
+                    $crate::conformance::$area::$name(&$crate::store::Stores::from(store)).await;
+                }
+            )*
+        }
+    };
+}

@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
     gateway::{
         Agents, GatewayChange, GatewayStore, GatewayWrite, Snapshot, Upstreams, VirtualHosts,
         fleet::Fleet,
-        link::{HealthReport, ServerLink},
+        link::{HealthReport, LinkHost, ServerLink},
         session,
         snapshots::Snapshots,
         store::AgentSecret,
@@ -69,17 +70,15 @@ impl Gateway {
     pub fn upstreams(&self) -> Upstreams {
         Upstreams::new(self.context.clone())
     }
+}
 
-    /// Takes over a connection that an agent made, until it ends.
-    pub fn attach(&self, link: ServerLink) {
+#[async_trait]
+impl LinkHost for Gateway {
+    fn attach(&self, link: ServerLink) {
         self.context.tasks.spawn(session::run(self.context.clone(), link));
     }
 
-    /// Takes a health report that came outside a stream, from whoever holds the credential.
-    ///
-    /// # Errors
-    /// [`Unauthenticated`](ErrorKind::Unauthenticated) when the credential is not valid.
-    pub async fn report_health(&self, credential: &str, report: &HealthReport) -> Result<()> {
+    async fn report_health(&self, credential: &str, report: &HealthReport) -> Result<()> {
         session::report_health(&self.context, credential, report).await
     }
 }

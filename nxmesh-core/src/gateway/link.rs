@@ -52,6 +52,16 @@ impl fmt::Debug for AgentLink {
     }
 }
 
+/// Whom a transport hands the connections of agents to: the control plane.
+#[async_trait]
+pub trait LinkHost: fmt::Debug + Send + Sync + 'static {
+    /// Takes over a connection, until it ends.
+    fn attach(&self, link: ServerLink);
+
+    /// Takes a report that came outside a stream, from whoever holds the credential.
+    async fn report_health(&self, credential: &str, report: &HealthReport) -> Result<()>;
+}
+
 /// The agent's side of a transport.
 #[async_trait]
 pub trait Connector: fmt::Debug + Send + Sync + 'static {

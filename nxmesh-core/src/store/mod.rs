@@ -1,6 +1,7 @@
 //! The backends of the storage contracts, a folder each.
 //!
-//! A contract lives with its area: [`TenancyStore`], [`GatewayStore`].
+//! A contract lives with its area: [`TenancyStore`](crate::tenancy::TenancyStore),
+//! [`GatewayStore`](crate::gateway::GatewayStore).
 
 pub mod memory;
 #[cfg(feature = "sqlite")]

@@ -9,7 +9,7 @@ use crate::{
     Result,
     gateway::{
         Gateway,
-        link::{AgentLink, Connector, LINK_CAPACITY, ServerLink},
+        link::{AgentLink, Connector, LINK_CAPACITY, LinkHost, ServerLink},
     },
 };
 

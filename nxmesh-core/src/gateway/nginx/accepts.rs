@@ -75,7 +75,7 @@ fn test(program: &Path, projection: Projection) -> (bool, String) {
     (ran.status.success(), String::from_utf8_lossy(&ran.stderr).into_owned())
 }
 
-fn check(projection: Projection) {
+fn check(projection: &Projection) {
     for program in programs() {
         let (taken, printed) = test(&program, projection.clone());
         assert!(taken && !printed.contains("[warn]"), "{}: {printed}", program.display());
@@ -84,12 +84,12 @@ fn check(projection: Projection) {
 
 #[test]
 fn nothing_at_all() {
-    check(Projection::default());
+    check(&Projection::default());
 }
 
 #[test]
 fn a_bit_of_everything() {
-    check(sample(None));
+    check(&sample(None));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn tls() {
         expires_at: i64::MAX,
     };
     let certificates = BTreeMap::from([(id, Arc::new(certificate))]);
-    check(Projection { certificates, ..sample(Some(id)) });
+    check(&Projection { certificates, ..sample(Some(id)) });
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn many_and_long_names() {
         let host: NewVirtualHost = from_json(body).unwrap();
         (Id::from_uuid(uuid::Uuid::from_u128(number)), Arc::new(host.parse().unwrap().0))
     });
-    check(Projection { virtual_hosts: hosts.collect(), ..Projection::default() });
+    check(&Projection { virtual_hosts: hosts.collect(), ..Projection::default() });
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn ports_in_every_combination() {
             let hosts = [(1, host(names[0], http2[0])), (2, host(names[1], http2[1]))];
             let hosts =
                 hosts.map(|(number, it)| (Id::from_uuid(uuid::Uuid::from_u128(number)), it));
-            check(Projection { virtual_hosts: hosts.into(), ..Projection::default() });
+            check(&Projection { virtual_hosts: hosts.into(), ..Projection::default() });
         }
     }
 }

@@ -153,21 +153,16 @@ proptest! {
         path in any_text(), name in any_text(), value in any_text(), pattern in any_text(),
         replacement in any_text(), root in any_text(),
     ) {
-        let new = NewLocation {
-            path: path.clone(),
-            root: Some(root.clone()),
-            custom_headers: vec![Header { name: name.clone(), value: value.clone(), always: true }],
-            rewrite_rules: vec![RewriteRule { pattern: pattern.clone(), replacement: replacement.clone(), flag: RewriteFlag::Break }],
-            ..NewLocation::default()
-        };
+        let headers = vec![Header { name, value, always: true }];
+        let rules = vec![RewriteRule { pattern, replacement, flag: RewriteFlag::Break }];
         // Each text alone, so that one that is refused does not hide the others.
         let plain = || NewLocation { path: "/".into(), root: Some("/srv".into()), ..NewLocation::default() };
         let variants = [
             NewLocation { path: path.clone(), ..plain() },
-            NewLocation { root: new.root.clone(), ..plain() },
-            NewLocation { custom_headers: new.custom_headers.clone(), ..plain() },
-            NewLocation { rewrite_rules: new.rewrite_rules.clone(), ..plain() },
-            new,
+            NewLocation { root: Some(root.clone()), ..plain() },
+            NewLocation { custom_headers: headers.clone(), ..plain() },
+            NewLocation { rewrite_rules: rules.clone(), ..plain() },
+            NewLocation { path, root: Some(root), custom_headers: headers, rewrite_rules: rules, ..plain() },
         ];
         for new in variants {
             let Ok((spec, _)) = host(new.clone()).parse() else { continue };
@@ -188,11 +183,11 @@ proptest! {
     #[test]
     fn names_and_addresses_are_refused_or_rendered_as_meant(name in any_text(), server_name in any_text(), url in any_text()) {
         let url = format!("http://{url}");
-        let location = NewLocation { path: "/".into(), proxy_pass: Some(url.clone()), ..NewLocation::default() };
+        let location = NewLocation { path: "/".into(), proxy_pass: Some(url), ..NewLocation::default() };
         let plain = || NewLocation { path: "/".into(), root: Some("/srv".into()), ..NewLocation::default() };
         for new in [
-            NewVirtualHost { name: name.clone(), ..host(plain()) },
-            NewVirtualHost { server_name: server_name.clone(), ..host(plain()) },
+            NewVirtualHost { name, ..host(plain()) },
+            NewVirtualHost { server_name, ..host(plain()) },
             host(location),
         ] {
             let Ok((spec, _)) = new.clone().parse() else { continue };

@@ -1,4 +1,4 @@
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt};
 pub use nxmesh_proto::agent::v1::agent_service_server::AgentServiceServer;
@@ -13,16 +13,13 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::{MAX_MESSAGE_BYTES, wire};
 use crate::{
     Error, ErrorKind,
-    gateway::{
-        Gateway,
-        link::{LINK_CAPACITY, ServerLink},
-    },
+    gateway::link::{LINK_CAPACITY, LinkHost, ServerLink},
 };
 
 /// The service that agents dial, to be mounted on a tonic server.
 #[must_use]
-pub fn agent_service(gateway: Gateway) -> AgentServiceServer<Service> {
-    AgentServiceServer::new(Service { gateway })
+pub fn agent_service(host: impl LinkHost) -> AgentServiceServer<Service> {
+    AgentServiceServer::new(Service { host: Arc::new(host) })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
@@ -30,7 +27,7 @@ pub fn agent_service(gateway: Gateway) -> AgentServiceServer<Service> {
 /// What answers agents.
 #[derive(Debug)]
 pub struct Service {
-    gateway: Gateway,
+    host: Arc<dyn LinkHost>,
 }
 
 #[tonic::async_trait]
@@ -49,7 +46,7 @@ impl AgentService for Service {
             }
         });
         let (outgoing, answers) = mpsc::channel(LINK_CAPACITY);
-        self.gateway.attach(ServerLink { peer, incoming: incoming.boxed(), outgoing });
+        self.host.attach(ServerLink { peer, incoming: incoming.boxed(), outgoing });
         let answers = ReceiverStream::new(answers).map(|answer| match answer {
             Ok(message) => Ok(wire::from_server_message(&message)),
             Err(error) => Err(to_status(&error)),
@@ -64,10 +61,7 @@ impl AgentService for Service {
             || Status::unauthenticated("the header `authorization: Bearer CREDENTIAL` is missing");
         let credential = credential.ok_or_else(missing)?.to_owned();
         let report = wire::to_health(request.into_inner());
-        self.gateway
-            .report_health(&credential, &report)
-            .await
-            .map_err(|error| to_status(&error))?;
+        self.host.report_health(&credential, &report).await.map_err(|error| to_status(&error))?;
         let ack = Ack { message_id: String::new(), success: true, error_message: String::new() };
         Ok(Response::new(ack))
     }

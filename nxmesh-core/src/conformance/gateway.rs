@@ -1,0 +1,318 @@
+//! What [`GatewayStore`](crate::gateway::GatewayStore) promises.
+
+#![expect(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "the names say it, and they panic to fail"
+)]
+
+use std::sync::Arc;
+
+use super::given::{agent, at, change, id, secret, stored_workspace, upstream, virtual_host};
+use crate::{
+    ErrorKind, PageRequest, Revision, RevisionNumber, TokenHash,
+    gateway::{
+        AgentFilter, AgentName, AgentSpec, AgentState, AgentStatus, GatewayChange, GatewayWrite,
+        LabelSelector, Moved, Snapshot,
+    },
+    store::Stores,
+    tenancy::{Settings, TenancyChange, Workspace},
+};
+
+async fn refused(stores: &Stores, change: GatewayChange) -> ErrorKind {
+    stores.gateway.commit(change).await.unwrap_err().kind()
+}
+
+/// What can be compared of a snapshot.
+fn content(snapshot: &Snapshot) -> impl PartialEq + std::fmt::Debug + use<> {
+    (
+        snapshot.revision(),
+        Arc::clone(snapshot.settings()),
+        snapshot.virtual_hosts().clone(),
+        snapshot.upstreams().clone(),
+        snapshot.agents().clone(),
+    )
+}
+
+pub async fn a_new_workspace_is_empty_at_revision_zero(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let snapshot = stores.gateway.snapshot(workspace.id).await.unwrap().unwrap();
+    assert_eq!(content(&snapshot), content(&Snapshot::empty(workspace.id)));
+    assert!(stores.gateway.snapshot(id()).await.unwrap().is_none());
+    assert!(stores.gateway.writes_since(id(), RevisionNumber(0)).await.unwrap().is_none());
+}
+
+pub async fn a_commit_is_read_back_whole(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let host = virtual_host(workspace.id, "a", 1);
+    let upstream = upstream(workspace.id, "b", 2);
+    let agent = agent(workspace.id, "c", 3);
+    let writes = vec![
+        GatewayWrite::PutUpstream(Arc::new(upstream.clone())),
+        GatewayWrite::PutVirtualHost(Arc::new(host.clone())),
+        GatewayWrite::PutAgent(Arc::new(agent.clone())),
+    ];
+    let token = secret(&agent, "token");
+    let with_token =
+        GatewayChange { secret: Some(token.clone()), ..change(workspace.id, 0, writes.clone()) };
+    stores.gateway.commit(with_token).await.unwrap();
+    assert_eq!(stores.gateway.virtual_host(host.id).await.unwrap(), Some(host));
+    assert_eq!(stores.gateway.upstream(upstream.id).await.unwrap(), Some(upstream));
+    let found = stores.gateway.agent(agent.id).await.unwrap().unwrap();
+    assert_eq!((found.spec, found.status), (agent, AgentStatus::default()));
+    assert_eq!(stores.gateway.agent_secret(&token.hash).await.unwrap(), Some(token));
+    let snapshot = stores.gateway.snapshot(workspace.id).await.unwrap().unwrap();
+    let mut expected = Snapshot::empty(workspace.id);
+    expected.apply(RevisionNumber(1), writes);
+    assert_eq!(content(&snapshot), content(&expected));
+}
+
+pub async fn a_commit_is_refused_when_the_workspace_moved_on(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    stores.gateway.commit(change(workspace.id, 0, Vec::new())).await.unwrap();
+    assert_eq!(refused(stores, change(workspace.id, 0, Vec::new())).await, ErrorKind::Stale);
+    assert_eq!(refused(stores, change(workspace.id, 2, Vec::new())).await, ErrorKind::Stale);
+    stores.gateway.commit(change(workspace.id, 1, Vec::new())).await.unwrap();
+}
+
+pub async fn a_refused_commit_leaves_nothing(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    stores.gateway.commit(change(workspace.id, 0, Vec::new())).await.unwrap();
+    let (host, agent) = (virtual_host(workspace.id, "a", 0), agent(workspace.id, "a", 0));
+    let (host_id, agent_id) = (host.id, agent.id);
+    let secret = secret(&agent, "token");
+    let hash = secret.hash;
+    let writes =
+        vec![GatewayWrite::PutVirtualHost(Arc::new(host)), GatewayWrite::PutAgent(Arc::new(agent))];
+    let stale = GatewayChange { secret: Some(secret), ..change(workspace.id, 0, writes) };
+    assert_eq!(refused(stores, stale).await, ErrorKind::Stale);
+    assert_eq!(stores.gateway.virtual_host(host_id).await.unwrap(), None);
+    assert_eq!(stores.gateway.agent(agent_id).await.unwrap(), None);
+    assert_eq!(stores.gateway.agent_secret(&hash).await.unwrap(), None);
+    let since =
+        stores.gateway.writes_since(workspace.id, RevisionNumber(0)).await.unwrap().unwrap();
+    assert_eq!((since.revision, since.writes), (RevisionNumber(1), Vec::new()));
+}
+
+pub async fn a_commit_to_a_workspace_that_is_gone_is_refused(stores: &Stores) {
+    assert_eq!(refused(stores, change(id(), 0, Vec::new())).await, ErrorKind::NotFound);
+}
+
+pub async fn of_many_commits_on_one_base_one_wins(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let tries = (0..16).map(|number| {
+        let host = Arc::new(virtual_host(workspace.id, &format!("host{number}"), 0));
+        stores.gateway.commit(change(workspace.id, 0, vec![GatewayWrite::PutVirtualHost(host)]))
+    });
+    let done = futures::future::join_all(tries).await;
+    let (won, lost): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_ok);
+    assert_eq!((won.len(), lost.len()), (1, 15));
+    assert!(lost.into_iter().all(|it| it.unwrap_err().kind() == ErrorKind::Stale));
+    let page = stores.gateway.virtual_hosts(workspace.id, PageRequest::default()).await.unwrap();
+    assert_eq!(page.meta.total, 1);
+}
+
+pub async fn the_history_leads_from_any_revision_to_the_head(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let host = Arc::new(virtual_host(workspace.id, "a", 0));
+    let upstream = Arc::new(upstream(workspace.id, "a", 0));
+    let agent = Arc::new(agent(workspace.id, "a", 0));
+    let steps = [
+        vec![
+            GatewayWrite::PutUpstream(Arc::clone(&upstream)),
+            GatewayWrite::PutVirtualHost(Arc::clone(&host)),
+        ],
+        vec![GatewayWrite::PutAgent(Arc::clone(&agent))],
+        vec![GatewayWrite::DeleteVirtualHost(host.id), GatewayWrite::DeleteUpstream(upstream.id)],
+        vec![GatewayWrite::PutVirtualHost(Arc::clone(&host))],
+        vec![GatewayWrite::DeleteAgent(agent.id)],
+    ];
+    let mut on_the_way = vec![Snapshot::empty(workspace.id)];
+    for (base, writes) in (0..).zip(steps) {
+        stores.gateway.commit(change(workspace.id, base, writes)).await.unwrap();
+        on_the_way.push(stores.gateway.snapshot(workspace.id).await.unwrap().unwrap());
+    }
+    let head = on_the_way.last().cloned().unwrap();
+    for mut snapshot in on_the_way {
+        let since =
+            stores.gateway.writes_since(workspace.id, snapshot.revision()).await.unwrap().unwrap();
+        snapshot.apply(since.revision, since.writes);
+        assert_eq!(content(&snapshot), content(&head));
+    }
+}
+
+pub async fn each_revision_says_who_and_why(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let made = change(workspace.id, 0, Vec::new());
+    stores.gateway.commit(made.clone()).await.unwrap();
+    assert_eq!(
+        stores.gateway.revision(workspace.id, RevisionNumber(1)).await.unwrap(),
+        Some(made.revision)
+    );
+    assert_eq!(stores.gateway.revision(workspace.id, RevisionNumber(2)).await.unwrap(), None);
+}
+
+pub async fn virtual_hosts_are_listed_in_order_of_creation_in_pages(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let mut made: Vec<_> = [("c", 2), ("a", 1), ("d", 2), ("b", 0)]
+        .map(|(name, at)| virtual_host(workspace.id, name, at))
+        .into();
+    let writes = made.iter().map(|it| GatewayWrite::PutVirtualHost(Arc::new(it.clone()))).collect();
+    stores.gateway.commit(change(workspace.id, 0, writes)).await.unwrap();
+    made.sort_by_key(|it| (it.created_at, it.id));
+    for (number, wanted) in [(1, &made[..3]), (2, &made[3..]), (3, &[])] {
+        let page = stores
+            .gateway
+            .virtual_hosts(workspace.id, PageRequest::new(number, 3).unwrap())
+            .await
+            .unwrap();
+        assert_eq!((page.data.as_slice(), page.meta.total), (wanted, 4));
+    }
+}
+
+pub async fn upstreams_are_listed_in_order_of_creation_in_pages(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let mut made: Vec<_> =
+        [("c", 2), ("a", 1), ("b", 0)].map(|(name, at)| upstream(workspace.id, name, at)).into();
+    let writes = made.iter().map(|it| GatewayWrite::PutUpstream(Arc::new(it.clone()))).collect();
+    stores.gateway.commit(change(workspace.id, 0, writes)).await.unwrap();
+    made.sort_by_key(|it| (it.created_at, it.id));
+    let page =
+        stores.gateway.upstreams(workspace.id, PageRequest::new(2, 2).unwrap()).await.unwrap();
+    assert_eq!((page.data.as_slice(), page.meta.total), (&made[2..], 3));
+}
+
+fn seen(connected: bool, seconds: i64) -> AgentStatus {
+    AgentStatus {
+        connected,
+        last_seen_at: Some(at(seconds)),
+        hostname: "höst".into(),
+        ..AgentStatus::default()
+    }
+}
+
+pub async fn agents_are_listed_as_filtered(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let agents = [("never", 0), ("gone", 1), ("silent", 2), ("here", 3)]
+        .map(|(name, at)| agent(workspace.id, name, at));
+    let writes =
+        agents.iter().rev().map(|it| GatewayWrite::PutAgent(Arc::new(it.clone()))).collect();
+    stores.gateway.commit(change(workspace.id, 0, writes)).await.unwrap();
+    for (agent, status) in
+        agents.iter().skip(1).zip([seen(false, 100), seen(true, 10), seen(true, 100)])
+    {
+        assert!(stores.gateway.record_agent_status(agent.id, &status).await.unwrap());
+    }
+    let list = async |state, selector: Option<&str>, per_page| {
+        let label_selector = selector.map(|it| LabelSelector::parse(it).unwrap());
+        let filter = AgentFilter { state, label_selector, alive_since: at(50) };
+        let page = PageRequest::new(1, per_page).unwrap();
+        let page = stores.gateway.agents(workspace.id, &filter, page).await.unwrap();
+        let names: Vec<_> = page.data.iter().map(|it| it.spec.name.to_string()).collect();
+        (names.join(" "), page.meta.total)
+    };
+    assert_eq!(list(None, None, 10).await, ("never gone silent here".to_owned(), 4));
+    assert_eq!(list(None, None, 3).await, ("never gone silent".to_owned(), 4));
+    assert_eq!(list(Some(AgentState::Pending), None, 10).await, ("never".to_owned(), 1));
+    assert_eq!(list(Some(AgentState::Offline), None, 10).await, ("gone silent".to_owned(), 2));
+    assert_eq!(list(Some(AgentState::Online), None, 10).await, ("here".to_owned(), 1));
+    assert_eq!(list(None, Some("name in (gone,here)"), 1).await, ("gone".to_owned(), 2));
+    assert_eq!(list(Some(AgentState::Online), Some("name=gone"), 10).await, (String::new(), 0));
+}
+
+pub async fn an_agent_keeps_its_status_when_it_is_renamed(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let made = agent(workspace.id, "a", 0);
+    let put = |agent: &AgentSpec| vec![GatewayWrite::PutAgent(Arc::new(agent.clone()))];
+    stores.gateway.commit(change(workspace.id, 0, put(&made))).await.unwrap();
+    stores.gateway.record_agent_status(made.id, &seen(true, 1)).await.unwrap();
+    let renamed = AgentSpec { name: AgentName::parse("b").unwrap(), ..made };
+    stores.gateway.commit(change(workspace.id, 1, put(&renamed))).await.unwrap();
+    let found = stores.gateway.agent(renamed.id).await.unwrap().unwrap();
+    assert_eq!((found.spec, found.status), (renamed, seen(true, 1)));
+}
+
+pub async fn the_status_of_an_agent_that_is_gone_is_not_kept(stores: &Stores) {
+    assert!(!stores.gateway.record_agent_status(id(), &seen(true, 1)).await.unwrap());
+}
+
+pub async fn a_deleted_agent_loses_its_secrets(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let made = agent(workspace.id, "a", 0);
+    let secret = secret(&made, "token");
+    let writes = vec![GatewayWrite::PutAgent(Arc::new(made.clone()))];
+    let create = GatewayChange { secret: Some(secret.clone()), ..change(workspace.id, 0, writes) };
+    stores.gateway.commit(create).await.unwrap();
+    stores
+        .gateway
+        .commit(change(workspace.id, 1, vec![GatewayWrite::DeleteAgent(made.id)]))
+        .await
+        .unwrap();
+    assert_eq!(stores.gateway.agent(made.id).await.unwrap(), None);
+    assert_eq!(stores.gateway.agent_secret(&secret.hash).await.unwrap(), None);
+}
+
+pub async fn of_the_secrets_of_an_agent_one_is_kept(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let (made, other) = (agent(workspace.id, "a", 0), agent(workspace.id, "b", 0));
+    let writes = [&made, &other].map(|it| GatewayWrite::PutAgent(Arc::new(it.clone()))).into();
+    stores.gateway.commit(change(workspace.id, 0, writes)).await.unwrap();
+    for secret in [secret(&made, "1"), secret(&made, "2"), secret(&other, "3")] {
+        assert!(stores.gateway.add_agent_secret(secret).await.unwrap());
+    }
+    assert!(stores.gateway.keep_only_agent_secret(made.id, &TokenHash::of("2")).await.unwrap());
+    assert!(!stores.gateway.keep_only_agent_secret(made.id, &TokenHash::of("1")).await.unwrap());
+    assert!(!stores.gateway.keep_only_agent_secret(made.id, &TokenHash::of("3")).await.unwrap());
+    for (text, there) in [("1", false), ("2", true), ("3", true)] {
+        assert_eq!(
+            stores.gateway.agent_secret(&TokenHash::of(text)).await.unwrap().is_some(),
+            there,
+            "{text}"
+        );
+    }
+}
+
+pub async fn a_secret_needs_its_agent(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let nobody = secret(&agent(workspace.id, "a", 0), "1");
+    assert!(!stores.gateway.add_agent_secret(nobody).await.unwrap());
+    assert_eq!(stores.gateway.agent_secret(&TokenHash::of("1")).await.unwrap(), None);
+}
+
+pub async fn every_move_is_announced(stores: &Stores) {
+    let (workspace, owner) = stored_workspace(stores).await;
+    let mut moved = stores.gateway.subscribe();
+    let workspace_id = workspace.id;
+    stores.gateway.commit(change(workspace_id, 0, Vec::new())).await.unwrap();
+    assert_eq!(
+        moved.recv().await.unwrap(),
+        Moved { workspace_id, revision: Some(RevisionNumber(1)) }
+    );
+    let number = RevisionNumber(2);
+    let revision =
+        Revision { workspace_id, number, author: owner, reason: String::new(), created_at: at(0) };
+    let update = TenancyChange::UpdateWorkspace { workspace, base: RevisionNumber(1), revision };
+    stores.tenancy.commit(update).await.unwrap();
+    assert_eq!(moved.recv().await.unwrap(), Moved { workspace_id, revision: Some(number) });
+    let delete = TenancyChange::DeleteWorkspace { id: workspace_id, base: RevisionNumber(0) };
+    stores.tenancy.commit(delete).await.unwrap();
+    assert_eq!(moved.recv().await.unwrap(), Moved { workspace_id, revision: None });
+}
+
+pub async fn settings_are_part_of_the_snapshot(stores: &Stores) {
+    let (workspace, owner) = stored_workspace(stores).await;
+    let settings: Settings =
+        serde_json::from_value(serde_json::json!({"env_vars": {"A": "b"}})).unwrap();
+    let (workspace_id, number) = (workspace.id, RevisionNumber(1));
+    let revision =
+        Revision { workspace_id, number, author: owner, reason: String::new(), created_at: at(0) };
+    let workspace = Workspace { settings: settings.clone(), revision: number, ..workspace };
+    let update = TenancyChange::UpdateWorkspace { workspace, base: RevisionNumber(0), revision };
+    stores.tenancy.commit(update).await.unwrap();
+    let snapshot = stores.gateway.snapshot(workspace_id).await.unwrap().unwrap();
+    assert_eq!(snapshot.settings().as_ref(), &settings);
+    let since =
+        stores.gateway.writes_since(workspace_id, RevisionNumber(0)).await.unwrap().unwrap();
+    assert_eq!(since.writes, [GatewayWrite::PutSettings(Arc::new(settings))]);
+}

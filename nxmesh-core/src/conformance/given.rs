@@ -1,0 +1,177 @@
+//! What tests of a store begin with.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    Id, Revision, RevisionNumber, TokenHash, from_json,
+    gateway::{
+        AgentName, AgentSecret, AgentSpec, GatewayChange, GatewayWrite, Labels, NewUpstream,
+        NewVirtualHost, Upstream, VirtualHost,
+    },
+    store::Stores,
+    tenancy::{
+        Email, Organization, OrganizationId, OrganizationName, PasswordHash, Slug, TenancyChange,
+        User, UserId, Workspace, WorkspaceId,
+    },
+};
+
+/// A moment, some seconds after a fixed one.
+#[must_use]
+pub fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_772_000_000, 0).unwrap_or_default() + TimeDelta::seconds(seconds)
+}
+
+/// An id that no other call answers.
+#[must_use]
+pub fn id<T>() -> Id<T> {
+    static LAST: AtomicU64 = AtomicU64::new(1);
+    Id::from_uuid(Uuid::from_u64_pair(7, LAST.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn valid<T, E: std::fmt::Debug>(parsed: Result<T, E>) -> T {
+    parsed.expect("what tests begin with is valid")
+}
+
+/// A user who is not stored yet.
+#[must_use]
+pub fn user(email: &str) -> User {
+    let email = valid(Email::parse(email));
+    User { id: id(), email, password: PasswordHash::from_stored("$argon2id$x"), created_at: at(0) }
+}
+
+/// An organization that is not stored yet.
+#[must_use]
+pub fn organization(slug: &str, seconds: i64) -> Organization {
+    Organization {
+        id: id(),
+        name: valid(OrganizationName::parse(format!("{slug} ünï 🦀"))),
+        slug: valid(Slug::parse(slug)),
+        version: 1,
+        created_at: at(seconds),
+        updated_at: at(seconds),
+    }
+}
+
+/// A workspace that is not stored yet.
+#[must_use]
+pub fn workspace(of: OrganizationId, slug: &str, seconds: i64) -> Workspace {
+    Workspace {
+        id: id(),
+        organization_id: of,
+        name: valid(OrganizationName::parse(slug)),
+        slug: valid(Slug::parse(slug)),
+        settings: Default::default(),
+        revision: RevisionNumber::default(),
+        created_at: at(seconds),
+        updated_at: at(seconds),
+    }
+}
+
+/// A virtual host that is not stored yet.
+#[must_use]
+pub fn virtual_host(of: WorkspaceId, name: &str, seconds: i64) -> VirtualHost {
+    let body = json!({
+        "name": name, "server_name": format!("{name}.example"), "listen_port": 80,
+        "locations": [{"path": "/ü {;}\"", "root": "/srv", "custom_headers": [{"name": "X-A", "value": "'\"\\"}]}],
+        "target_agents": {"type": "selector", "label_selector": "env in (a,b)"},
+    });
+    let (spec, target_agents) =
+        valid(from_json::<NewVirtualHost>(body).and_then(NewVirtualHost::parse));
+    VirtualHost {
+        id: id(),
+        workspace_id: of,
+        spec: Arc::new(spec),
+        target_agents,
+        revision: RevisionNumber(1),
+        created_at: at(seconds),
+        updated_at: at(seconds),
+    }
+}
+
+/// An upstream that is not stored yet.
+#[must_use]
+pub fn upstream(of: WorkspaceId, name: &str, seconds: i64) -> Upstream {
+    let body: Value = json!({"name": name, "servers": [{"address": "10.0.0.1:80"}]});
+    let spec = valid(from_json::<NewUpstream>(body).and_then(NewUpstream::parse));
+    Upstream {
+        id: id(),
+        workspace_id: of,
+        spec: Arc::new(spec),
+        revision: RevisionNumber(1),
+        created_at: at(seconds),
+        updated_at: at(seconds),
+    }
+}
+
+/// An agent that is not stored yet.
+#[must_use]
+pub fn agent(of: WorkspaceId, name: &str, seconds: i64) -> AgentSpec {
+    AgentSpec {
+        id: id(),
+        workspace_id: of,
+        name: valid(AgentName::parse(name)),
+        labels: Labels::from([("name".to_owned(), name.to_owned())]),
+        revision: RevisionNumber(1),
+        created_at: at(seconds),
+        updated_at: at(seconds),
+    }
+}
+
+/// The next revision of a workspace that is at `base`, with these writes.
+#[must_use]
+pub fn change(of: WorkspaceId, base: u64, writes: Vec<GatewayWrite>) -> GatewayChange {
+    let revision = Revision {
+        workspace_id: of,
+        number: RevisionNumber(base + 1),
+        author: id(),
+        reason: format!("write {}", writes.len()),
+        created_at: at(0),
+    };
+    GatewayChange { base: RevisionNumber(base), revision, writes, secret: None }
+}
+
+/// A secret of an agent.
+#[must_use]
+pub fn secret(of: &AgentSpec, text: &str) -> AgentSecret {
+    AgentSecret { hash: TokenHash::of(text), agent_id: of.id, expires_at: Some(at(60)) }
+}
+
+/// Stores a user.
+///
+/// # Panics
+/// When the store refuses.
+pub async fn stored_user(stores: &Stores, email: &str) -> UserId {
+    let user = user(email);
+    valid(stores.tenancy.commit(TenancyChange::CreateUser(user.clone())).await);
+    user.id
+}
+
+/// Stores an organization with a member.
+///
+/// # Panics
+/// When the store refuses.
+pub async fn stored_organization(stores: &Stores, slug: &str) -> (Organization, UserId) {
+    let owner = stored_user(stores, &format!("{slug}@example.com")).await;
+    let organization = organization(slug, 0);
+    let change = TenancyChange::CreateOrganization { organization: organization.clone(), owner };
+    valid(stores.tenancy.commit(change).await);
+    (organization, owner)
+}
+
+/// Stores a workspace, with all that it needs.
+///
+/// # Panics
+/// When the store refuses.
+pub async fn stored_workspace(stores: &Stores) -> (Workspace, UserId) {
+    let (organization, owner) = stored_organization(stores, "acme").await;
+    let workspace = workspace(organization.id, "production", 0);
+    valid(stores.tenancy.commit(TenancyChange::CreateWorkspace(workspace.clone())).await);
+    (workspace, owner)
+}

@@ -1,0 +1,308 @@
+//! What [`TenancyStore`](crate::tenancy::TenancyStore) promises.
+
+#![expect(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "the names say it, and they panic to fail"
+)]
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use super::given::{
+    agent, at, change, organization, stored_organization, stored_user, stored_workspace, upstream,
+    user, virtual_host, workspace,
+};
+use crate::{
+    ErrorKind, PageRequest, Revision, RevisionNumber, TokenHash,
+    gateway::GatewayWrite,
+    store::Stores,
+    tenancy::{
+        Email, MasterKey, Organization, RefreshToken, SealedSigningKey, Slug, TenancyChange,
+        UserId, Workspace,
+    },
+};
+
+async fn refused(stores: &Stores, change: TenancyChange) -> ErrorKind {
+    stores.tenancy.commit(change).await.unwrap_err().kind()
+}
+
+pub async fn a_user_is_found_by_address_in_any_case(stores: &Stores) {
+    let made = user("Ann.Ä@Example.com");
+    stores.tenancy.commit(TenancyChange::CreateUser(made.clone())).await.unwrap();
+    let email = Email::parse("ann.ä@eXample.COM").unwrap();
+    assert_eq!(stores.tenancy.user_by_email(&email).await.unwrap(), Some(made.clone()));
+    assert_eq!(stores.tenancy.user(made.id).await.unwrap(), Some(made));
+    let other = Email::parse("bob@example.com").unwrap();
+    assert_eq!(stores.tenancy.user_by_email(&other).await.unwrap(), None);
+}
+
+pub async fn an_address_is_taken_once(stores: &Stores) {
+    stored_user(stores, "ann@example.com").await;
+    assert_eq!(
+        refused(stores, TenancyChange::CreateUser(user("ANN@example.com"))).await,
+        ErrorKind::Conflict
+    );
+}
+
+pub async fn the_first_user_is_made_only_on_an_empty_store(stores: &Stores) {
+    assert!(!stores.tenancy.has_users().await.unwrap());
+    stores.tenancy.commit(TenancyChange::CreateFirstUser(user("a@b.c"))).await.unwrap();
+    assert!(stores.tenancy.has_users().await.unwrap());
+    assert_eq!(
+        refused(stores, TenancyChange::CreateFirstUser(user("d@e.f"))).await,
+        ErrorKind::Conflict
+    );
+}
+
+pub async fn an_organization_is_seen_by_its_members_only(stores: &Stores) {
+    let (made, owner) = stored_organization(stores, "acme").await;
+    let stranger = stored_user(stores, "stranger@example.com").await;
+    assert_eq!(stores.tenancy.organization(made.id, owner).await.unwrap(), Some(made.clone()));
+    assert_eq!(stores.tenancy.organization(made.id, stranger).await.unwrap(), None);
+    let page = stores.tenancy.organizations(stranger, PageRequest::default()).await.unwrap();
+    assert_eq!((page.data, page.meta.total), (Vec::new(), 0));
+}
+
+pub async fn organizations_are_listed_in_order_of_creation_in_pages(stores: &Stores) {
+    let owner = stored_user(stores, "a@b.c").await;
+    let mut made = Vec::new();
+    for (slug, seconds) in [("c", 2), ("a", 1), ("d", 2), ("b", 0)] {
+        let organization = organization(slug, seconds);
+        made.push(organization.clone());
+        stores
+            .tenancy
+            .commit(TenancyChange::CreateOrganization { organization, owner })
+            .await
+            .unwrap();
+    }
+    made.sort_by_key(|it| (it.created_at, it.id));
+    for (number, wanted) in [(1, &made[..3]), (2, &made[3..]), (3, &[])] {
+        let page = stores
+            .tenancy
+            .organizations(owner, PageRequest::new(number, 3).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(
+            (page.data.as_slice(), page.meta.page, page.meta.per_page, page.meta.total),
+            (wanted, number, 3, 4)
+        );
+    }
+}
+
+pub async fn an_organization_slug_is_taken_once(stores: &Stores) {
+    let (_, owner) = stored_organization(stores, "acme").await;
+    let second = organization("acme", 0);
+    let change = TenancyChange::CreateOrganization { organization: second, owner };
+    assert_eq!(refused(stores, change).await, ErrorKind::Conflict);
+    let third = organization("other", 0);
+    let create = TenancyChange::CreateOrganization { organization: third.clone(), owner };
+    stores.tenancy.commit(create).await.unwrap();
+    let renamed = Organization { slug: Slug::parse("acme").unwrap(), version: 2, ..third };
+    let change = TenancyChange::UpdateOrganization { organization: renamed, base: 1 };
+    assert_eq!(refused(stores, change).await, ErrorKind::Conflict);
+}
+
+pub async fn an_organization_is_changed_only_from_the_version_it_was_read_at(stores: &Stores) {
+    let (made, owner) = stored_organization(stores, "acme").await;
+    let second = Organization { version: 2, updated_at: at(9), ..made.clone() };
+    let update = |base| TenancyChange::UpdateOrganization { organization: second.clone(), base };
+    stores.tenancy.commit(update(1)).await.unwrap();
+    assert_eq!(stores.tenancy.organization(made.id, owner).await.unwrap(), Some(second.clone()));
+    assert_eq!(refused(stores, update(1)).await, ErrorKind::Stale);
+    assert_eq!(
+        refused(stores, TenancyChange::DeleteOrganization { id: made.id, base: 1 }).await,
+        ErrorKind::Stale
+    );
+    stores
+        .tenancy
+        .commit(TenancyChange::DeleteOrganization { id: made.id, base: 2 })
+        .await
+        .unwrap();
+    assert_eq!(refused(stores, update(2)).await, ErrorKind::NotFound);
+    assert_eq!(stores.tenancy.organization(made.id, owner).await.unwrap(), None);
+}
+
+pub async fn an_organization_with_workspaces_is_not_deleted(stores: &Stores) {
+    let (made, owner) = stored_workspace(stores).await;
+    let delete = TenancyChange::DeleteOrganization { id: made.organization_id, base: 1 };
+    assert_eq!(refused(stores, delete).await, ErrorKind::Conflict);
+    assert!(stores.tenancy.organization(made.organization_id, owner).await.unwrap().is_some());
+}
+
+pub async fn an_owner_who_does_not_exist_is_refused_and_leaves_nothing(stores: &Stores) {
+    let owner: UserId = super::given::id();
+    let made = organization("acme", 0);
+    let create = |owner| TenancyChange::CreateOrganization { organization: made.clone(), owner };
+    assert_eq!(refused(stores, create(owner)).await, ErrorKind::NotFound);
+    let owner = stored_user(stores, "a@b.c").await;
+    stores.tenancy.commit(create(owner)).await.unwrap();
+}
+
+pub async fn a_workspace_needs_its_organization(stores: &Stores) {
+    let orphan = workspace(super::given::id(), "production", 0);
+    assert_eq!(refused(stores, TenancyChange::CreateWorkspace(orphan)).await, ErrorKind::NotFound);
+}
+
+pub async fn workspaces_are_listed_in_order_of_creation_in_pages(stores: &Stores) {
+    let (organization, owner) = stored_organization(stores, "acme").await;
+    let (elsewhere, _) = stored_organization(stores, "other").await;
+    let mut made = Vec::new();
+    for (slug, seconds) in [("c", 2), ("a", 1), ("b", 0)] {
+        let workspace = workspace(organization.id, slug, seconds);
+        made.push(workspace.clone());
+        stores.tenancy.commit(TenancyChange::CreateWorkspace(workspace)).await.unwrap();
+    }
+    stores
+        .tenancy
+        .commit(TenancyChange::CreateWorkspace(workspace(elsewhere.id, "c", 0)))
+        .await
+        .unwrap();
+    made.sort_by_key(|it| (it.created_at, it.id));
+    let page =
+        stores.tenancy.workspaces(organization.id, PageRequest::new(1, 2).unwrap()).await.unwrap();
+    assert_eq!((page.data.as_slice(), page.meta.total), (&made[..2], 3));
+    assert_eq!(stores.tenancy.workspace(made[0].id, owner).await.unwrap().as_ref(), Some(&made[0]));
+}
+
+pub async fn a_workspace_slug_is_taken_once_in_its_organization(stores: &Stores) {
+    let (made, _) = stored_workspace(stores).await;
+    let second = workspace(made.organization_id, "production", 0);
+    assert_eq!(refused(stores, TenancyChange::CreateWorkspace(second)).await, ErrorKind::Conflict);
+    let (elsewhere, _) = stored_organization(stores, "other").await;
+    let same_elsewhere = workspace(elsewhere.id, "production", 0);
+    stores.tenancy.commit(TenancyChange::CreateWorkspace(same_elsewhere)).await.unwrap();
+}
+
+pub async fn a_workspace_is_changed_only_from_its_head(stores: &Stores) {
+    let (made, owner) = stored_workspace(stores).await;
+    assert_eq!(stores.tenancy.workspace_head(made.id).await.unwrap(), Some(RevisionNumber(0)));
+    let update = |base: u64, slug: &str| {
+        let number = RevisionNumber(base + 1);
+        let workspace =
+            Workspace { slug: Slug::parse(slug).unwrap(), revision: number, ..made.clone() };
+        let reason = "test".to_owned();
+        let revision =
+            Revision { workspace_id: made.id, number, author: owner, reason, created_at: at(1) };
+        TenancyChange::UpdateWorkspace { workspace, base: RevisionNumber(base), revision }
+    };
+    stores.tenancy.commit(update(0, "renamed")).await.unwrap();
+    assert_eq!(stores.tenancy.workspace_head(made.id).await.unwrap(), Some(RevisionNumber(1)));
+    assert_eq!(refused(stores, update(0, "again")).await, ErrorKind::Stale);
+    stores.gateway.commit(change(made.id, 1, Vec::new())).await.unwrap();
+    assert_eq!(refused(stores, update(1, "again")).await, ErrorKind::Stale);
+    stores.tenancy.commit(update(2, "again")).await.unwrap();
+    let found = stores.tenancy.workspace(made.id, owner).await.unwrap().unwrap();
+    assert_eq!((found.slug.as_str(), found.revision), ("again", RevisionNumber(3)));
+}
+
+pub async fn a_workspace_with_agents_is_not_deleted(stores: &Stores) {
+    let (made, _) = stored_workspace(stores).await;
+    let agent = agent(made.id, "a", 0);
+    let writes = vec![GatewayWrite::PutAgent(Arc::new(agent.clone()))];
+    stores.gateway.commit(change(made.id, 0, writes)).await.unwrap();
+    let delete = || TenancyChange::DeleteWorkspace { id: made.id, base: RevisionNumber(0) };
+    assert_eq!(refused(stores, delete()).await, ErrorKind::Conflict);
+    stores
+        .gateway
+        .commit(change(made.id, 1, vec![GatewayWrite::DeleteAgent(agent.id)]))
+        .await
+        .unwrap();
+    stores.tenancy.commit(delete()).await.unwrap();
+    assert_eq!(refused(stores, delete()).await, ErrorKind::NotFound);
+}
+
+pub async fn a_deleted_workspace_takes_what_it_serves_along(stores: &Stores) {
+    let (made, _) = stored_workspace(stores).await;
+    let (host, upstream) = (virtual_host(made.id, "a", 0), upstream(made.id, "a", 0));
+    let (host_id, upstream_id) = (host.id, upstream.id);
+    let writes = vec![
+        GatewayWrite::PutUpstream(Arc::new(upstream)),
+        GatewayWrite::PutVirtualHost(Arc::new(host)),
+    ];
+    stores.gateway.commit(change(made.id, 0, writes)).await.unwrap();
+    let delete = TenancyChange::DeleteWorkspace { id: made.id, base: RevisionNumber(0) };
+    stores.tenancy.commit(delete).await.unwrap();
+    assert_eq!(stores.gateway.virtual_host(host_id).await.unwrap(), None);
+    assert_eq!(stores.gateway.upstream(upstream_id).await.unwrap(), None);
+    assert!(stores.gateway.snapshot(made.id).await.unwrap().is_none());
+}
+
+fn token(text: &str, family: u128, user_id: UserId, seconds: i64) -> RefreshToken {
+    let family = Uuid::from_u128(family);
+    RefreshToken {
+        hash: TokenHash::of(text),
+        family,
+        user_id,
+        expires_at: at(seconds),
+        used: false,
+    }
+}
+
+pub async fn a_refresh_token_rotates_once(stores: &Stores) {
+    let user = stored_user(stores, "a@b.c").await;
+    let (first, second) = (token("1", 1, user, 60), token("2", 1, user, 60));
+    stores
+        .tenancy
+        .commit(TenancyChange::AddRefreshToken { token: first.clone(), now: at(0) })
+        .await
+        .unwrap();
+    let rotate = || TenancyChange::RotateRefreshToken { used: first.hash, next: second.clone() };
+    stores.tenancy.commit(rotate()).await.unwrap();
+    let used = RefreshToken { used: true, ..first.clone() };
+    assert_eq!(stores.tenancy.refresh_token(&first.hash).await.unwrap(), Some(used));
+    assert_eq!(stores.tenancy.refresh_token(&second.hash).await.unwrap(), Some(second.clone()));
+    let again =
+        TenancyChange::RotateRefreshToken { used: first.hash, next: token("3", 1, user, 60) };
+    assert_eq!(refused(stores, again).await, ErrorKind::Conflict);
+    assert_eq!(stores.tenancy.refresh_token(&TokenHash::of("3")).await.unwrap(), None);
+}
+
+pub async fn a_revoked_family_is_gone(stores: &Stores) {
+    let user = stored_user(stores, "a@b.c").await;
+    for token in [token("1", 1, user, 60), token("2", 1, user, 60), token("3", 2, user, 60)] {
+        stores.tenancy.commit(TenancyChange::AddRefreshToken { token, now: at(0) }).await.unwrap();
+    }
+    stores.tenancy.commit(TenancyChange::RevokeFamily(Uuid::from_u128(1))).await.unwrap();
+    for (text, there) in [("1", false), ("2", false), ("3", true)] {
+        assert_eq!(
+            stores.tenancy.refresh_token(&TokenHash::of(text)).await.unwrap().is_some(),
+            there
+        );
+    }
+}
+
+pub async fn expired_refresh_tokens_are_dropped_at_the_next_login(stores: &Stores) {
+    let user = stored_user(stores, "a@b.c").await;
+    let add = |token, now| TenancyChange::AddRefreshToken { token, now };
+    stores.tenancy.commit(add(token("1", 1, user, 60), at(0))).await.unwrap();
+    stores.tenancy.commit(add(token("2", 2, user, 120), at(60))).await.unwrap();
+    assert_eq!(stores.tenancy.refresh_token(&TokenHash::of("1")).await.unwrap(), None);
+    assert!(stores.tenancy.refresh_token(&TokenHash::of("2")).await.unwrap().is_some());
+}
+
+pub async fn there_is_one_signing_key(stores: &Stores) {
+    assert_eq!(stores.tenancy.signing_key().await.unwrap(), None);
+    let sealed = MasterKey::generate().seal("test", b"key").unwrap();
+    let key = |kid: &str| SealedSigningKey { kid: kid.to_owned(), sealed: sealed.clone() };
+    let create = |kid| TenancyChange::CreateSigningKey { key: key(kid), now: at(0) };
+    stores.tenancy.commit(create("first")).await.unwrap();
+    assert_eq!(refused(stores, create("second")).await, ErrorKind::Conflict);
+    assert_eq!(stores.tenancy.signing_key().await.unwrap(), Some(key("first")));
+}
+
+pub async fn of_many_at_once_one_slug_wins(stores: &Stores) {
+    let owner = stored_user(stores, "a@b.c").await;
+    let tries = (0..16).map(|number| {
+        let created_at = at(0) + TimeDelta::seconds(number);
+        let organization = Organization { created_at, ..organization("acme", 0) };
+        stores.tenancy.commit(TenancyChange::CreateOrganization { organization, owner })
+    });
+    let done = futures::future::join_all(tries).await;
+    let (won, lost): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_ok);
+    assert_eq!((won.len(), lost.len()), (1, 15));
+    assert!(lost.into_iter().all(|it| it.unwrap_err().kind() == ErrorKind::Conflict));
+}
