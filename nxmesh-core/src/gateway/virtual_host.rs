@@ -306,3 +306,140 @@ impl NewVirtualHost {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::from_json;
+
+    fn good() -> Value {
+        json!({"name": "a", "server_name": "a.example", "listen_port": 80, "locations": [{"path": "/", "root": "/srv"}]})
+    }
+
+    /// The fields that are refused in `good` with this changed.
+    fn refused(change: impl Into<Value>) -> Vec<String> {
+        let change: Value = change.into();
+        let mut body = good();
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let parsed = from_json::<NewVirtualHost>(body).and_then(NewVirtualHost::parse);
+        parsed
+            .err()
+            .map(|error| error.fields().iter().map(|it| it.field.clone()).collect())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn what_nginx_would_refuse_is_refused_first_naming_the_field() {
+        let id = "990e8400-e29b-41d4-a716-446655440005";
+        let location = |change: Value| {
+            let mut location = json!({"path": "/", "root": "/srv"});
+            location.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            json!({"locations": [{"path": "/first", "root": "/srv"}, location]})
+        };
+        let rule = |pattern: &str| {
+            location(
+                json!({"rewrite_rules": [{"pattern": pattern, "replacement": "/", "flag": "last"}]}),
+            )
+        };
+        for (change, fields) in [
+            (json!({}), vec![]),
+            (json!({"ssl_enabled": true}), vec!["ssl_certificate_id"]),
+            (json!({"ssl_certificate_id": id}), vec!["ssl_certificate_id"]),
+            (json!({"ssl_enabled": true, "ssl_certificate_id": "x"}), vec!["ssl_certificate_id"]),
+            (json!({"ssl_enabled": true, "ssl_certificate_id": id, "http3_enabled": true}), vec![]),
+            (json!({"http3_enabled": true}), vec!["http3_enabled"]),
+            (json!({"server_name": "www.*.com"}), vec!["server_name"]),
+            (json!({"server_name": "a.com; return 200 x"}), vec!["server_name"]),
+            (json!({"server_name": "a.com A.com"}), vec!["server_name"]),
+            (json!({"server_name": ""}), vec!["server_name"]),
+            (json!({"listen_port": 0}), vec!["listen_port"]),
+            (json!({"listen_port": 65536}), vec!["listen_port"]),
+            (json!({"listen_port": 65535}), vec![]),
+            (json!({"locations": []}), vec!["locations"]),
+            (json!({"locations": [{"path": "/"}]}), vec!["locations[0]"]),
+            (location(json!({"proxy_pass": "http://a"})), vec!["locations[1]"]),
+            (location(json!({"upstream_id": id})), vec!["locations[1]"]),
+            (location(json!({"path": "/first"})), vec!["locations[1].path"]),
+            (location(json!({"path": "= /"})), vec!["locations[1].path"]),
+            (rule("("), vec!["locations[1].rewrite_rules[0].pattern"]),
+            (rule("^/(.*)$"), vec![]),
+            (
+                location(json!({"custom_headers": [{"name": "a b", "value": "x\r\ny"}]})),
+                vec!["locations[1].custom_headers[0].name", "locations[1].custom_headers[0].value"],
+            ),
+            (
+                location(json!({"custom_directives": {"include": "/etc/passwd"}})),
+                vec!["locations[1].custom_directives.include"],
+            ),
+            (location(json!({"index": "a;b"})), vec!["locations[1].index"]),
+            (
+                json!({"locations": [{"path": "/", "proxy_pass": "http://a", "index": "a"}]}),
+                vec!["locations[0].index"],
+            ),
+            (
+                json!({"custom_directives": {"gzip": "on; return 200"}}),
+                vec!["custom_directives.gzip"],
+            ),
+            (json!({"target_agents": {"type": "some"}}), vec!["target_agents.type"]),
+            (json!({"target_agents": {"type": "selector"}}), vec!["target_agents.label_selector"]),
+            (
+                json!({"target_agents": {"type": "selector", "label_selector": "a b"}}),
+                vec!["target_agents.label_selector"],
+            ),
+            (
+                json!({"target_agents": {"type": "agents", "agent_ids": []}}),
+                vec!["target_agents.agent_ids"],
+            ),
+            (
+                json!({"target_agents": {"type": "agents", "agent_ids": ["x"]}}),
+                vec!["target_agents.agent_ids[0]"],
+            ),
+            (
+                json!({"target_agents": {"label_selector": "a"}}),
+                vec!["target_agents.label_selector"],
+            ),
+            (json!({"target_agents": {}}), vec![]),
+            (json!({"nonsense": 1}), vec!["nonsense"]),
+        ] {
+            assert_eq!(refused(change.clone()), fields, "{change}");
+        }
+    }
+
+    #[test]
+    fn flags_of_rewrites_are_the_four_of_nginx() {
+        for (flag, good) in [
+            ("last", true),
+            ("break", true),
+            ("redirect", true),
+            ("permanent", true),
+            ("", false),
+            ("next", false),
+        ] {
+            let rules = json!([{"pattern": "^/", "replacement": "/", "flag": flag}]);
+            let fields = refused(
+                json!({"locations": [{"path": "/", "root": "/srv", "rewrite_rules": rules}]}),
+            );
+            assert_eq!(fields.is_empty(), good, "{flag} {fields:?}");
+            assert!(good || fields == ["locations[0].rewrite_rules[0].flag"], "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_at_their_edges() {
+        let locations = |count| -> Vec<Value> {
+            (0..count).map(|at| json!({"path": format!("/{at}"), "root": "/srv"})).collect()
+        };
+        assert!(refused(json!({"locations": locations(256)})).is_empty());
+        assert_eq!(refused(json!({"locations": locations(257)})), ["locations"]);
+        let names =
+            |count| (0..count).map(|at| format!("a{at}.example")).collect::<Vec<_>>().join(" ");
+        assert!(refused(json!({"server_name": names(64)})).is_empty());
+        assert_eq!(refused(json!({"server_name": names(65)})), ["server_name"]);
+        let headers = |count| vec![json!({"name": "X-A", "value": "1"}); count];
+        let with = |count| json!({"locations": [{"path": "/", "root": "/srv", "custom_headers": headers(count)}]});
+        assert!(refused(with(64)).is_empty());
+        assert_eq!(refused(with(65)), ["locations[0].custom_headers"]);
+    }
+}

@@ -1,0 +1,209 @@
+//! One change to a workspace with many agents, in one process, on SQLite: how long
+//! until each has confirmed it, and how much memory an agent costs.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use futures::StreamExt;
+use nxmesh_core::{
+    Actor, IfMatch, MergePatch, Mesh, Secret,
+    gateway::{
+        NewLocation, NewRegistrationToken, NewVirtualHost,
+        link::{
+            AgentMessage, ApplyStatus, ConfigStatus, Connector, HealthReport, Registration,
+            RegistrationAnswer, ServerMessage,
+        },
+    },
+    store::sqlite::SqliteStore,
+    tenancy::{NewOrganization, NewWorkspace, WorkspaceId},
+    transport::in_process::InProcessConnector,
+};
+use serde_json::json;
+use tokio::{sync::mpsc, task::JoinSet};
+
+#[derive(Parser)]
+struct Args {
+    /// How many agents
+    #[arg(long, default_value_t = 1000)]
+    agents: usize,
+    /// How many virtual hosts the workspace has
+    #[arg(long, default_value_t = 10)]
+    hosts: usize,
+    /// How many changes are made
+    #[arg(long, default_value_t = 20)]
+    changes: usize,
+}
+
+/// An agent confirmed a version.
+struct Confirmed {
+    version: u64,
+    at: Instant,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Args { agents, hosts, changes } = Args::parse();
+    let folder = tempfile::tempdir()?;
+    let store = SqliteStore::open(folder.path().join("mesh.db")).await?;
+    let mesh = Mesh::builder().store(store).build().await?;
+    let user = mesh.tenancy().users().create("a@example.com", Secret::random_password()).await?;
+    let actor = Actor::user(user.id);
+    let organization = NewOrganization { name: "Acme".into(), slug: "acme".into() };
+    let organization = mesh.tenancy().organizations().create(&actor, organization).await?;
+    let workspace =
+        NewWorkspace { name: "Test".into(), slug: "test".into(), settings: Default::default() };
+    let workspace =
+        mesh.tenancy().workspaces().create(&actor, organization.id, workspace).await?.id;
+    let mut ids = Vec::new();
+    for number in 0..hosts {
+        ids.push(mesh.gateway().virtual_hosts().create(&actor, workspace, host(number)).await?.id);
+    }
+
+    let before = resident()?;
+    let (confirm, mut confirmed) = mpsc::channel(agents);
+    let mut fleet = JoinSet::new();
+    let began = Instant::now();
+    for number in 0..agents {
+        let token = token(&mesh, &actor, workspace, number).await?;
+        fleet.spawn(agent(mesh.clone(), token, confirm.clone()));
+    }
+    drain(&mut confirmed, agents, 0).await?;
+    println!("{agents} agents registered and confirmed in {:.1} s", began.elapsed().as_secs_f64());
+    let each = (resident()? - before) / agents as f64;
+
+    let (mut answered, mut times) = (Vec::new(), Vec::new());
+    for change in 0..changes {
+        let header = json!({"name": "X-Change", "value": change.to_string()});
+        let patch = MergePatch::new(
+            json!({"locations": [{"path": "/", "root": "/srv", "custom_headers": [header]}]}),
+        )?;
+        let began = Instant::now();
+        let host =
+            mesh.gateway().virtual_hosts().update(&actor, ids[0], &patch, &IfMatch::Any).await?;
+        answered.push(began.elapsed());
+        let committed = Instant::now();
+        let all = drain(&mut confirmed, agents, host.revision.0).await?;
+        times.extend(all.into_iter().map(|it| it.saturating_duration_since(committed)));
+    }
+    answered.sort();
+    times.sort();
+    let ms = |times: &[Duration], share: f64| {
+        let at = ((times.len() - 1) as f64 * share).round() as usize;
+        times[at].as_secs_f64() * 1000.0
+    };
+    println!(
+        "{changes} changes to a workspace of {hosts} virtual hosts, {agents} agents, in process, on SQLite:"
+    );
+    println!(
+        "  change answered:           p50 {:.1} ms, p99 {:.1} ms",
+        ms(&answered, 0.5),
+        ms(&answered, 0.99)
+    );
+    println!(
+        "  then confirmed by agents:  p50 {:.1} ms, p99 {:.1} ms, all after {:.1} ms",
+        ms(&times, 0.5),
+        ms(&times, 0.99),
+        ms(&times, 1.0)
+    );
+    println!("  memory an agent (both ends): {each:.1} KiB");
+    fleet.abort_all();
+    mesh.shutdown().await;
+    Ok(())
+}
+
+fn host(number: usize) -> NewVirtualHost {
+    let location =
+        NewLocation { path: "/".into(), root: Some("/srv".into()), ..NewLocation::default() };
+    let name = format!("host{number}.example");
+    NewVirtualHost {
+        name: name.clone(),
+        server_name: name,
+        listen_port: 80,
+        locations: vec![location],
+        ..NewVirtualHost::default()
+    }
+}
+
+async fn token(
+    mesh: &Mesh,
+    actor: &Actor,
+    workspace: WorkspaceId,
+    number: usize,
+) -> Result<Secret<String>> {
+    let new = NewRegistrationToken {
+        name: format!("agent {number}"),
+        labels: Default::default(),
+        expires_in_hours: 1,
+    };
+    Ok(mesh.gateway().agents().create_token(actor, workspace, new).await?.token)
+}
+
+/// Registers, and confirms whatever it is sent.
+async fn agent(mesh: Mesh, token: Secret<String>, confirm: mpsc::Sender<Confirmed>) -> Result<()> {
+    let mut link = InProcessConnector::new(mesh.gateway().clone()).connect().await?;
+    let registration = Registration {
+        token,
+        hostname: "simulated".into(),
+        ip_address: "127.0.0.1".into(),
+        version: "0".into(),
+        capabilities: Vec::new(),
+        labels: Default::default(),
+        deployment_mode: Default::default(),
+        config_checksum: String::new(),
+        config_version: Default::default(),
+        nginx_version: String::new(),
+    };
+    link.outgoing.send(AgentMessage::Registration(registration)).await?;
+    let mut beat = tokio::time::interval(Duration::from_secs(10));
+    let mut running = (String::new(), Default::default());
+    loop {
+        tokio::select! {
+            message = link.incoming.next() => match message.context("the stream ended")?? {
+                ServerMessage::Config(update) => {
+                    let status = ConfigStatus {
+                        config_id: update.config_id.clone(),
+                        version: update.version,
+                        status: ApplyStatus::Success,
+                        error_message: String::new(),
+                        applied_at: chrono::DateTime::UNIX_EPOCH,
+                    };
+                    link.outgoing.send(AgentMessage::ConfigStatus(status)).await?;
+                    running = (update.checksum.clone(), update.version);
+                    confirm.send(Confirmed { version: update.version.0, at: Instant::now() }).await?;
+                }
+                ServerMessage::Registered(RegistrationAnswer::Refused { reason }) => bail!(reason),
+                ServerMessage::Registered(_) | ServerMessage::Unreadable { .. } | ServerMessage::Command(_) => {}
+            },
+            _ = beat.tick() => {
+                let report = HealthReport { config_checksum: running.0.clone(), config_version: running.1, ..HealthReport::default() };
+                link.outgoing.send(AgentMessage::Health(report)).await?;
+            }
+        }
+    }
+}
+
+/// Waits until all agents have confirmed a version at least this new; answers when each did.
+async fn drain(
+    confirmed: &mut mpsc::Receiver<Confirmed>,
+    agents: usize,
+    version: u64,
+) -> Result<Vec<Instant>> {
+    let mut times = Vec::new();
+    while times.len() < agents {
+        let next = tokio::time::timeout(Duration::from_secs(60), confirmed.recv());
+        let next =
+            next.await.context("not all agents confirmed")?.context("all agents are gone")?;
+        if next.version >= version {
+            times.push(next.at);
+        }
+    }
+    Ok(times)
+}
+
+/// Memory in use, in KiB.
+fn resident() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
