@@ -4,6 +4,7 @@ mod settings;
 
 use std::{
     fs,
+    io::{self, IsTerminal},
     net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket},
     process::ExitCode,
 };
@@ -36,7 +37,11 @@ async fn main() -> ExitCode {
         Ok(filter) => filter,
         Err(error) => return refuse(&format!("--log: {error}")),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
     let agent = match prepare(settings) {
         Ok(agent) => agent,
         Err(error) => return refuse(&format!("{error:#}")),

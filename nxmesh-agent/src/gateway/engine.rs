@@ -1,6 +1,7 @@
 //! The one who has nginx in hand: applies, supervises, carries out commands.
 
 use std::{
+    io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -64,7 +65,8 @@ pub(crate) struct Engine {
     pub(super) loading: Duration,
     /// Somebody told it to stop nginx: it is not started again by itself.
     pub(super) stopped: bool,
-    contents: Option<(PathBuf, Contents)>,
+    /// What the last one that passed its test consists of.
+    contents: Option<Arc<(PathBuf, Contents)>>,
     verified: Identity,
     reports: mpsc::Sender<Report>,
     running: watch::Sender<Running>,
@@ -203,7 +205,7 @@ impl Engine {
             projection: Arc::new(Projection::default()),
         };
         let facts = self.nginx.facts().await?;
-        self.stage_and_test(&nothing, &facts).await
+        self.stage_and_test(&Arc::new(nothing), &facts).await
     }
 
     /// Applies an update, and says what became of it.
@@ -223,7 +225,11 @@ impl Engine {
         self.report(&identity, status, message);
     }
 
-    async fn apply(&mut self, update: &ConfigUpdate, identity: &Identity) -> Result<(), Setback> {
+    async fn apply(
+        &mut self,
+        update: &Arc<ConfigUpdate>,
+        identity: &Identity,
+    ) -> Result<(), Setback> {
         let failed = |error| Setback { status: ApplyStatus::Failed, error };
         let facts = self.nginx.facts().await.map_err(failed)?;
         self.report(identity, ApplyStatus::Validating, String::new());
@@ -260,19 +266,24 @@ impl Engine {
     /// Renders, writes, and has nginx test; makes it safe from a crash meanwhile.
     async fn stage_and_test(
         &mut self,
-        update: &ConfigUpdate,
+        update: &Arc<ConfigUpdate>,
         facts: &NginxFacts,
     ) -> Result<Generation, NginxError> {
-        let rendered = render(update, facts, &self.nginx.place());
-        let like = self.contents.as_ref().map(|(folder, contents)| (folder.as_path(), contents));
+        let (update, facts_there, nginx) = (Arc::clone(update), facts.clone(), self.nginx.clone());
+        let like = self.contents.clone();
         let root = self.nginx.dir().root().to_owned();
-        let staged = Generation::stage(self.nginx.dir(), Identity::of(update), &rendered, like);
-        let (staged, contents, unsynced) = staged.map_err(NginxError::io(root.clone()))?;
+        let stage = move || {
+            let rendered = render(&update, &facts_there, &nginx.place());
+            let like = like.as_deref().map(|(folder, contents)| (folder.as_path(), contents));
+            Generation::stage(nginx.dir(), Identity::of(&update), &rendered, like)
+        };
+        let staged = blocking(stage).await.map_err(NginxError::io(root.clone()))?;
+        let (staged, contents, unsynced) = staged;
         let syncing = tokio::task::spawn_blocking(move || unsynced.sync());
         let began = Instant::now();
         let tested = self.nginx.test(&staged.folder, facts.version).await;
         self.loading = began.elapsed();
-        let synced = syncing.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let synced = syncing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         let fine = tested.and_then(|()| synced.map_err(NginxError::io(root)));
         if let Err(error) = fine {
             if let Err(error) = staged.discard() {
@@ -280,16 +291,14 @@ impl Engine {
             }
             return Err(error);
         }
-        self.contents = Some((staged.folder.clone(), contents));
+        self.contents = Some(Arc::new((staged.folder.clone(), contents)));
         Ok(staged)
     }
 
     pub(super) fn current(&self) -> Result<Generation, NginxError> {
         let link = self.nginx.dir().current();
-        Generation::behind(&link).ok_or_else(|| NginxError::Io {
-            path: link,
-            source: std::io::ErrorKind::NotFound.into(),
-        })
+        Generation::behind(&link)
+            .ok_or_else(|| NginxError::Io { path: link, source: io::ErrorKind::NotFound.into() })
     }
 
     fn switch(&self, to: &Generation) -> Result<(), NginxError> {
@@ -348,6 +357,13 @@ impl Engine {
         // When nobody takes reports, the server asks again: what is proven is in each heartbeat.
         let _ = self.reports.try_send(report);
     }
+}
+
+/// Works with files where that holds up nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 struct Setback {

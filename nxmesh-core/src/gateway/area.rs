@@ -16,8 +16,8 @@ use crate::{
     tenancy::{Tenancy, WorkspaceId},
 };
 
-/// How often a change that others overtook is decided anew before the caller is told.
-const MAX_ATTEMPTS: usize = 64;
+/// How often a change that another server overtook is decided anew before the caller is told.
+const MAX_ATTEMPTS: usize = 16;
 
 /// What all operations of the area stand on.
 #[derive(Debug, Clone)]
@@ -105,6 +105,7 @@ impl Context {
     where
         T: Send,
     {
+        let _turn = self.snapshots.turn(workspace).await?;
         for _ in 0..MAX_ATTEMPTS {
             let current = self.snapshots.get(workspace).await?;
             let base = current.snapshot.revision();

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{broadcast::error::RecvError, watch};
+use tokio::sync::{OwnedMutexGuard, broadcast::error::RecvError, watch};
 
 use crate::{
     Error, Result, Tasks,
@@ -36,6 +36,7 @@ struct Known {
 #[derive(Debug)]
 struct Entry {
     current: watch::Sender<Arc<Published>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     used: u64,
 }
 
@@ -50,6 +51,15 @@ impl Snapshots {
             return Ok(known.borrow().clone());
         }
         self.load(id).await.map(|current| current.borrow().clone())
+    }
+
+    /// Waits for the turn to change the workspace. Without turns all who want to would
+    /// decide on the same revision, and all but one in vain.
+    pub(crate) async fn turn(&self, id: WorkspaceId) -> Result<OwnedMutexGuard<()>> {
+        self.get(id).await?;
+        let turn = self.lock().workspaces.get(&id).map(|entry| Arc::clone(&entry.turn));
+        // Whoever was forgotten meanwhile takes turns with nobody, and may decide in vain.
+        Ok(turn.unwrap_or_default().lock_owned().await)
     }
 
     /// The workspace as last heard of, and each later state; always the newest only.
@@ -166,6 +176,7 @@ impl Known {
         let used = self.tick();
         let entry = self.workspaces.entry(loaded.workspace_id()).or_insert_with(|| Entry {
             current: watch::Sender::new(Arc::new(Published::new(loaded))),
+            turn: Arc::default(),
             used,
         });
         entry.current.subscribe()

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     fs::{File, TryLockError},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -37,6 +38,7 @@ struct Readers {
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let lock = lock(path)?;
+        make(path)?;
         let mut connection = Connection::open(path).map_err(|error| cannot_open(path, error))?;
         configure(&connection)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
@@ -110,6 +112,12 @@ fn configure(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "foreign_keys", "on")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// What is in it is for the owner's eyes only.
+fn make(path: &Path) -> Result<()> {
+    let made = File::options().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map(|_| ()).map_err(|error| cannot_open(path, error))
 }
 
 /// News of changes do not leave the process, so a second one must not write here.
