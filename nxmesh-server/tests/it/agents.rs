@@ -29,11 +29,9 @@ async fn token(
     given.client.agents().create_token(workspace, &new).await.unwrap()
 }
 
-/// Dials as an agent; answers the link, and what the registration was answered.
-async fn dial(given: &Given, token: &Secret<String>) -> (AgentLink, ServerMessage) {
-    let connector = InProcessConnector::new(given.mesh.gateway().clone());
-    let mut link = connector.connect().await.unwrap();
-    let registration = Registration {
+/// How an agent introduces itself.
+pub(crate) fn registration(token: &Secret<String>) -> Registration {
+    Registration {
         token: token.clone(),
         hostname: "web-01.internal".into(),
         ip_address: "10.0.1.10".into(),
@@ -44,8 +42,14 @@ async fn dial(given: &Given, token: &Secret<String>) -> (AgentLink, ServerMessag
         config_checksum: String::new(),
         config_version: Default::default(),
         nginx_version: "1.22.1".into(),
-    };
-    link.outgoing.send(AgentMessage::Registration(registration)).await.unwrap();
+    }
+}
+
+/// Dials as an agent; answers the link, and what the registration was answered.
+async fn dial(given: &Given, token: &Secret<String>) -> (AgentLink, ServerMessage) {
+    let connector = InProcessConnector::new(given.mesh.gateway().clone());
+    let mut link = connector.connect().await.unwrap();
+    link.outgoing.send(AgentMessage::Registration(registration(token))).await.unwrap();
     let answer = link.incoming.next().await.unwrap().unwrap();
     (link, answer)
 }

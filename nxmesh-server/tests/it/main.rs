@@ -11,6 +11,7 @@ mod agents;
 mod auth;
 mod envelope;
 mod given;
+mod grpc;
 mod organizations;
 mod upstreams;
 mod virtual_hosts;
