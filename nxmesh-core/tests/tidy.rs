@@ -156,7 +156,7 @@ fn dependencies_point_one_way() {
 fn technologies_are_named_only_in_their_folders() {
     let homes = [
         ("rusqlite", &["nxmesh-core/src/store/sqlite/", "nxmesh-core/tests/store_sqlite.rs"][..]),
-        ("nxmesh_proto", &["nxmesh-core/src/transport/grpc/", "proto/"]),
+        ("nxmesh_proto", &["nxmesh-core/src/transport/grpc/", "nxmesh-server/tests/", "proto/"]),
         (
             "SqliteStore",
             &[

@@ -1,9 +1,10 @@
 //! The program: what it is, whether it takes a configuration, starting it.
 
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -26,23 +27,41 @@ pub(crate) struct Nginx {
     program: PathBuf,
     user: Option<String>,
     dir: Arc<StateDir>,
+    known: Arc<Mutex<Option<(Stamp, NginxFacts)>>>,
 }
 
+/// What changes when a program is replaced: device, inode, time of change.
+type Stamp = (u64, u64, i64, i64);
+
 impl Nginx {
-    pub(crate) const fn new(program: PathBuf, user: Option<String>, dir: Arc<StateDir>) -> Self {
-        Self { program, user, dir }
+    pub(crate) fn new(program: PathBuf, user: Option<String>, dir: Arc<StateDir>) -> Self {
+        Self { program, user, dir, known: Arc::default() }
     }
 
     pub(crate) fn dir(&self) -> &StateDir {
         &self.dir
     }
 
-    /// What the program is. Asked anew each time: it may have been upgraded.
+    /// What the program is. It is asked again when it was replaced, by an upgrade say.
     pub(crate) async fn facts(&self) -> Result<NginxFacts, NginxError> {
+        let stamp = self
+            .stamp()
+            .map_err(|source| NginxError::Run { program: self.program.clone(), source })?;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, facts)) = known.filter(|(then, _)| *then == stamp) {
+            return Ok(facts);
+        }
         let printed = self.run(&["-V"], ASK).await?.printed;
         let ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
-        NginxFacts::parse(&printed, ipv6)
-            .map_err(|source| NginxError::Unknown { program: self.program.clone(), source })
+        let unknown = |source| NginxError::Unknown { program: self.program.clone(), source };
+        let facts = NginxFacts::parse(&printed, ipv6).map_err(unknown)?;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((stamp, facts.clone()));
+        Ok(facts)
+    }
+
+    fn stamp(&self) -> std::io::Result<Stamp> {
+        let it = std::fs::metadata(&self.program)?;
+        Ok((it.dev(), it.ino(), it.ctime(), it.ctime_nsec()))
     }
 
     pub(crate) fn place(&self) -> Place {

@@ -8,7 +8,7 @@ use crate::{
     Error, ErrorKind, Result, Secret, TokenHash,
     gateway::{
         AgentId, AgentRecord,
-        area::Context,
+        context::Context,
         link::{AgentMessage, Incoming, Registration},
         store::AgentSecret,
     },

@@ -22,6 +22,7 @@ mod virtual_hosts;
 
 mod admission;
 mod conflict;
+mod context;
 mod convergence;
 mod fleet;
 mod project;

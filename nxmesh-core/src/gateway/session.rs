@@ -14,7 +14,7 @@ use crate::{
     gateway::{
         AgentId, AgentStatus,
         admission::{self, Admission},
-        area::Context,
+        context::Context,
         convergence::{Convergence, Next},
         fleet::{Order, Outcome, Seat},
         link::{

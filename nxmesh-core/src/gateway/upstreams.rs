@@ -5,7 +5,7 @@ use crate::{
     clock::new_id,
     gateway::{
         GatewayWrite, NewUpstream, Snapshot, Upstream, UpstreamId,
-        area::{Context, Decision},
+        context::{Context, Decision},
         project::users_of,
     },
     tenancy::WorkspaceId,

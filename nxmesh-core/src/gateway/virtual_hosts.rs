@@ -6,9 +6,8 @@ use crate::{
     clock::new_id,
     gateway::{
         GatewayWrite, LocationTarget, NewVirtualHost, Snapshot, TargetAgents, VirtualHost,
-        VirtualHostId, VirtualHostSpec,
-        area::{Context, Decision},
-        conflict,
+        VirtualHostId, VirtualHostSpec, conflict,
+        context::{Context, Decision},
     },
     tenancy::WorkspaceId,
 };

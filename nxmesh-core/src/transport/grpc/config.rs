@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use nxmesh_proto::agent::v1 as proto;
 
-use super::wire::{from_version, to_version};
 use crate::{
-    Error, ErrorKind, Id, Path, Problems, Result, Secret,
+    Error, ErrorKind, Id, Path, Problems, Result, RevisionNumber, Secret,
     gateway::{
         Algorithm, Certificate, ConfigUpdate, Header, HealthCheck, NewLocation, NewTargetAgents,
         NewUpstream, NewVirtualHost, Projection, RewriteFlag, RewriteRule, TargetAgents,
@@ -350,4 +349,12 @@ fn from_settings(it: Settings) -> proto::GlobalSettings {
 
 fn some(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
+}
+
+pub(super) fn to_version(version: i64) -> RevisionNumber {
+    RevisionNumber(u64::try_from(version).unwrap_or_default())
+}
+
+pub(super) fn from_version(version: RevisionNumber) -> i64 {
+    i64::try_from(version.0).unwrap_or(i64::MAX)
 }

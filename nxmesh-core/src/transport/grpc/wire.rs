@@ -8,9 +8,9 @@ use nxmesh_proto::agent::v1::{
     master_message::Payload as FromServer,
 };
 
-use super::config;
+use super::config::{self, from_version, to_version};
 use crate::{
-    Error, ErrorKind, Result, RevisionNumber, Secret,
+    Error, ErrorKind, Result, Secret,
     gateway::{
         DeploymentMode,
         link::{
@@ -344,14 +344,6 @@ fn from_command(it: &Command) -> proto::Command {
         }
     };
     proto::Command { command_id: it.command_id.clone(), command: Some(command) }
-}
-
-pub(super) fn to_version(version: i64) -> RevisionNumber {
-    RevisionNumber(u64::try_from(version).unwrap_or_default())
-}
-
-pub(super) fn from_version(version: RevisionNumber) -> i64 {
-    i64::try_from(version.0).unwrap_or(i64::MAX)
 }
 
 fn to_time(seconds: i64) -> DateTime<Utc> {
