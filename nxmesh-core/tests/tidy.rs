@@ -163,6 +163,7 @@ fn technologies_are_named_only_in_their_folders() {
                 "nxmesh-core/",
                 "nxmesh-server/src/main.rs",
                 "nxmesh-server/src/lib.rs",
+                "nxmesh-server/tests/",
                 "examples/",
                 "benches/",
             ],
