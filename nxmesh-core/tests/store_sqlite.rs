@@ -73,3 +73,19 @@ async fn writes_of_many_callers_share_commits_and_fail_alone() {
         assert_eq!(done.is_err(), number % 5 == 0, "{number}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_somebody_else_holds_is_told_and_what_was_refused_is_not_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mesh.db");
+    let stores = Stores::from(SqliteStore::open(&path).await.unwrap());
+    let holder = rusqlite::Connection::open(&path).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let user = given::user("a@b.c");
+    let create = || nxmesh_core::tenancy::TenancyChange::CreateUser(user.clone());
+    let error = stores.tenancy.commit(create()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    holder.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(stores.tenancy.user(user.id).await.unwrap(), None);
+    stores.tenancy.commit(create()).await.unwrap();
+}

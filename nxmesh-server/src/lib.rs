@@ -12,6 +12,10 @@
 //! # }
 //! ```
 
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod gateway;
 mod http;
 mod tenancy;

@@ -119,8 +119,9 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if self.is_ours() {
-            self.fleet.lock().by_agent.remove(&self.agent);
+        let mut sessions = self.fleet.lock();
+        if sessions.by_agent.get(&self.agent).is_some_and(|it| it.epoch == self.epoch) {
+            sessions.by_agent.remove(&self.agent);
         }
     }
 }

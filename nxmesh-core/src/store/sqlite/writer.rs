@@ -26,8 +26,9 @@ impl<T> Written<T> {
     }
 }
 
-/// Does its work, and answers how to tell the caller, once the group is committed or not.
-type Job = Box<dyn FnOnce(&Connection) -> Report + Send>;
+/// Does its work, if the group could begin, and answers how to tell the caller, once
+/// the group is committed or not.
+type Job = Box<dyn FnOnce(Option<&Connection>) -> Report + Send>;
 type Report = Box<dyn FnOnce(Result<(), String>) -> Option<Moved> + Send>;
 
 /// The handle of the writing thread, which ends with it.
@@ -54,7 +55,8 @@ impl Writer {
         let gone = || Error::new(ErrorKind::Unavailable, "the database is closed");
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            let done = alone(connection, work);
+            let done = connection
+                .map_or_else(|| Err(cannot_begin()), |connection| alone(connection, work));
             Box::new(move |committed| {
                 let (result, moved) = match (done, committed) {
                     (Ok(written), Ok(())) => (Ok(written.answer), written.moved),
@@ -95,7 +97,7 @@ fn run(
         let began = connection.execute_batch("BEGIN IMMEDIATE");
         let mut next = Some(first);
         while let Some(job) = next {
-            reports.push(job(connection));
+            reports.push(job(began.is_ok().then_some(connection)));
             let room = reports.len() < MAX_GROUP;
             next = if room { waiting.try_recv().ok() } else { None };
         }
@@ -112,6 +114,10 @@ fn run(
             }
         }
     }
+}
+
+fn cannot_begin() -> Error {
+    Error::new(ErrorKind::Unavailable, "the database is held by somebody else")
 }
 
 /// Runs one job so that its failure undoes only itself.
