@@ -69,6 +69,8 @@ impl Agent {
         let nginx =
             Nginx::new(settings.nginx.clone(), settings.nginx_user.clone(), Arc::clone(&dir));
         let tasks = Tasks::default();
+        // Whoever drops this future stops the agent too.
+        let _guard = tasks.stop_on_drop();
         let (engine, reports) = Engine::begin(nginx.clone(), &tasks, settings.on_exit).await?;
         let link = link::Link {
             dir,

@@ -1,8 +1,11 @@
 //! The owner of everything that is spawned.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 /// Spawns tasks, tells them when to stop, and waits for them.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +24,13 @@ impl Tasks {
     #[must_use]
     pub const fn stopping(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// What tells all tasks to stop when the last copy of it is dropped: for handles
+    /// that others hold, and that tasks themselves do not.
+    #[must_use]
+    pub fn stop_on_drop(&self) -> Arc<DropGuard> {
+        Arc::new(self.stop.clone().drop_guard())
     }
 
     /// Tells all tasks to stop, and waits until they have.

@@ -176,7 +176,7 @@ impl Engine {
             None => self.stage_nothing().await?,
         };
         self.switch(&current)?;
-        if self.nginx.serves(&current.identity).await && self.nginx.master().is_some() {
+        if self.nginx.master().is_some() && self.nginx.serves_soon(&current.identity).await {
             tracing::info!(version = %current.identity.version, "took over the nginx that runs");
             return self.mark_verified(&current);
         }
@@ -212,7 +212,9 @@ impl Engine {
     async fn settle(&mut self, update: &Arc<ConfigUpdate>) {
         let identity = Identity::of(update);
         let began = Instant::now();
-        if identity.checksum == self.verified.checksum && self.nginx.serves(&self.verified).await {
+        if identity.checksum == self.verified.checksum
+            && self.nginx.serves_soon(&self.verified).await
+        {
             self.report(&identity, ApplyStatus::Success, String::new());
             return;
         }
@@ -257,7 +259,7 @@ impl Engine {
     async fn go_back(&self, before: &Generation) -> Result<(), NginxError> {
         self.switch(before)?;
         // Where nginx refused the new one by itself, it never left the old one.
-        if self.nginx.master().is_some() && self.nginx.serves(&before.identity).await {
+        if self.nginx.master().is_some() && self.nginx.serves_soon(&before.identity).await {
             return Ok(());
         }
         self.bring_up(before).await

@@ -8,6 +8,8 @@ use super::{
     NginxError, error_log::ErrorLog, generation::Identity, nginx::Nginx, probe, process::Process,
 };
 
+/// For how long old workers may answer after a reload: nginx lets them for 100 ms.
+const OLD_WORKERS: Duration = Duration::from_millis(250);
 /// What a reload may take beyond loading: nginx tries for 2.5 s to open a port.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -32,8 +34,19 @@ impl Nginx {
         self.prove(master, what, &log, PATIENCE).await
     }
 
-    /// Whether workers serve this now.
-    pub(super) async fn serves(&self, what: &Identity) -> bool {
+    /// Whether workers serve this. For a moment after a reload the old ones answer too.
+    pub(super) async fn serves_soon(&self, what: &Identity) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < OLD_WORKERS {
+            if self.serves(what).await {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        false
+    }
+
+    async fn serves(&self, what: &Identity) -> bool {
         probe::version(&self.dir().status_socket()).await.is_ok_and(|it| it == what.answer())
     }
 

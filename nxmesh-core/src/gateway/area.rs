@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio_util::sync::DropGuard;
 
 use crate::{
     Clock, Result, Tasks,
@@ -19,6 +20,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Gateway {
     context: Context,
+    /// Sessions and followers end with the last handle.
+    _tasks: Arc<DropGuard>,
 }
 
 impl Gateway {
@@ -31,9 +34,11 @@ impl Gateway {
     ) -> Self {
         let snapshots = Snapshots::new(Arc::clone(&store));
         tasks.spawn(snapshots.clone().follow(tasks.clone()));
+        let _tasks = tasks.stop_on_drop();
         let fleet = Fleet::default();
         Self {
             context: Context { store, tenancy, clock, tasks, snapshots, fleet, heartbeat_interval },
+            _tasks,
         }
     }
 

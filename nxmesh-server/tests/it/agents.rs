@@ -283,3 +283,14 @@ async fn labels_are_replaced_whole_and_checked() {
         .await;
     assert_eq!(bad.refusal(), (422, "VALIDATION_ERROR", vec!["expires_in_hours"]));
 }
+
+#[tokio::test]
+async fn sessions_end_with_the_last_handle_of_the_mesh() {
+    let given = server().await;
+    let workspace = given.workspace().await.id;
+    let token = token(&given, workspace, "a").await;
+    let (mut link, _) = dial(&given, &token.token).await;
+    drop(given);
+    let end = async { while let Some(Ok(_)) = link.incoming.next().await {} };
+    tokio::time::timeout(Duration::from_secs(10), end).await.unwrap();
+}

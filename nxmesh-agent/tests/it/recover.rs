@@ -1,0 +1,107 @@
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use nxmesh_core::gateway::link::ApplyStatus::Success;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::given::{State, answered, config, free_port, nginx_pid, start, until};
+
+fn target(state: &Path, link: &str) -> PathBuf {
+    fs::canonicalize(state.join(link)).unwrap()
+}
+
+fn point(state: &Path, link: &str, to: &Path) {
+    fs::remove_file(state.join(link)).unwrap();
+    symlink(to, state.join(link)).unwrap();
+}
+
+fn kill_nginx(state: &Path) {
+    let pid = Pid::from_raw(nginx_pid(state).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+}
+
+/// Applies two configurations, and kills the agent; answers the folder of each.
+async fn applied_twice(state: &State, port: u16) -> (PathBuf, PathBuf) {
+    let mut agent = start(&state.path());
+    let (mut server, first) = agent.accept().await;
+    assert_eq!(
+        (first.token.expose().as_str(), first.config_checksum.as_str()),
+        ("nxmesh_agent_test", "")
+    );
+    assert_eq!(server.apply(&config(1, port, "one")).await.0.last(), Some(&Success));
+    let one = target(&state.path(), "current");
+    assert_eq!(server.apply(&config(2, port, "two")).await.0.last(), Some(&Success));
+    let two = target(&state.path(), "current");
+    agent.kill().await;
+    (one, two)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_agent_takes_over_with_the_credential_and_tells_what_is_proven() {
+    let (state, port) = (State::new(), free_port());
+    applied_twice(&state, port).await;
+    let before = nginx_pid(&state.path());
+    let mut agent = start(&state.path());
+    let (_server, again) = agent.accept().await;
+    assert_eq!(again.token.expose(), "nxmesh_credential_test");
+    assert_eq!((again.config_checksum.as_str(), again.config_version.0), ("sum2", 2));
+    assert_eq!(nginx_pid(&state.path()), before);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_that_was_cut_off_after_the_switch_is_finished() {
+    let (state, port) = (State::new(), free_port());
+    let (one, two) = applied_twice(&state, port).await;
+    // As if the agent had been killed between the rename and the signal: nginx serves the
+    // second, `current` says the first, and only the second is proven.
+    point(&state.path(), "current", &one);
+    let mut agent = start(&state.path());
+    let (_server, registration) = agent.accept().await;
+    assert_eq!(registration.config_checksum, "sum1");
+    until("the switched one", async || answered(port).await.as_deref() == Some("one")).await;
+    assert_eq!(target(&state.path(), "verified"), one);
+    assert_ne!(one, two);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_that_was_cut_off_and_does_not_work_is_undone() {
+    let (state, port) = (State::new(), free_port());
+    let (one, two) = applied_twice(&state, port).await;
+    fs::write(one.join("nginx.conf"), "this is no configuration").unwrap();
+    point(&state.path(), "current", &one);
+    let mut agent = start(&state.path());
+    let (_server, registration) = agent.accept().await;
+    assert_eq!(registration.config_checksum, "sum2");
+    assert_eq!(answered(port).await.as_deref(), Some("two"));
+    assert_eq!(target(&state.path(), "current"), two);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_nginx_is_started_with_what_it_served_last() {
+    let (state, port) = (State::new(), free_port());
+    applied_twice(&state, port).await;
+    kill_nginx(&state.path());
+    // Nobody accepts: there is no server.
+    let agent = start(&state.path());
+    until("nginx to serve again", async || answered(port).await.as_deref() == Some("two")).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_does_not_start_gives_way_to_the_last_that_did() {
+    let (state, port) = (State::new(), free_port());
+    let (one, two) = applied_twice(&state, port).await;
+    fs::write(one.join("nginx.conf"), "this is no configuration").unwrap();
+    point(&state.path(), "current", &one);
+    kill_nginx(&state.path());
+    let agent = start(&state.path());
+    until("nginx to serve again", async || answered(port).await.as_deref() == Some("two")).await;
+    assert_eq!(target(&state.path(), "current"), two);
+    agent.stop().await;
+}
