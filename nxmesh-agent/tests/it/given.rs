@@ -232,8 +232,9 @@ pub(crate) fn config(version: u64, port: u16, header: &str) -> Arc<ConfigUpdate>
 pub(crate) fn config_with(
     version: u64,
     port: u16,
-    location: serde_json::Value,
+    location: impl Into<serde_json::Value>,
 ) -> Arc<ConfigUpdate> {
+    let location = location.into();
     let host: NewVirtualHost = from_json(
         json!({"name": "a", "server_name": "_", "listen_port": port, "locations": [location]}),
     )

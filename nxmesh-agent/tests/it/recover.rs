@@ -18,9 +18,20 @@ fn point(state: &Path, link: &str, to: &Path) {
     symlink(to, state.join(link)).unwrap();
 }
 
-fn kill_nginx(state: &Path) {
-    let pid = Pid::from_raw(nginx_pid(state).unwrap()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
+/// Kills nginx's master; its workers go on answering until they are dismissed.
+fn kill_nginx(state: &Path) -> i32 {
+    let pid = nginx_pid(state).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    pid
+}
+
+/// Waits until another master serves this.
+async fn until_served_by_another(state: &Path, before: i32, port: u16, text: &str) {
+    until("another nginx to serve", async || {
+        let another = nginx_pid(state).is_some_and(|pid| pid != before);
+        another && answered(port).await.as_deref() == Some(text)
+    })
+    .await;
 }
 
 /// Applies two configurations, and kills the agent; answers the folder of each.
@@ -86,10 +97,10 @@ async fn an_apply_that_was_cut_off_and_does_not_work_is_undone() {
 async fn without_a_server_nginx_is_started_with_what_it_served_last() {
     let (state, port) = (State::new(), free_port());
     applied_twice(&state, port).await;
-    kill_nginx(&state.path());
+    let before = kill_nginx(&state.path());
     // Nobody accepts: there is no server.
     let agent = start(&state.path());
-    until("nginx to serve again", async || answered(port).await.as_deref() == Some("two")).await;
+    until_served_by_another(&state.path(), before, port, "two").await;
     agent.stop().await;
 }
 
@@ -99,9 +110,9 @@ async fn a_configuration_that_does_not_start_gives_way_to_the_last_that_did() {
     let (one, two) = applied_twice(&state, port).await;
     fs::write(one.join("nginx.conf"), "this is no configuration").unwrap();
     point(&state.path(), "current", &one);
-    kill_nginx(&state.path());
+    let before = kill_nginx(&state.path());
     let agent = start(&state.path());
-    until("nginx to serve again", async || answered(port).await.as_deref() == Some("two")).await;
+    until_served_by_another(&state.path(), before, port, "two").await;
     assert_eq!(target(&state.path(), "current"), two);
     agent.stop().await;
 }
