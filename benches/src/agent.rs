@@ -12,6 +12,7 @@ pub struct AgentProcess {
     folder: PathBuf,
     server: String,
     token: String,
+    roots: Option<PathBuf>,
     nginx: NginxBinary,
     process: Process,
 }
@@ -22,10 +23,21 @@ impl AgentProcess {
     /// # Errors
     /// When it cannot be started.
     pub fn start(folder: &Path, server: &str, token: &str, nginx: &NginxBinary) -> Result<Self> {
+        Self::start_trusting(folder, server, token, nginx, None)
+    }
+
+    /// The same, with the certificates in this file to trust the server by.
+    pub(crate) fn start_trusting(
+        folder: &Path,
+        server: &str,
+        token: &str,
+        nginx: &NginxBinary,
+        roots: Option<PathBuf>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let process = spawn(folder, server, token, nginx)?;
+        let process = spawn(folder, server, token, nginx, roots.as_deref())?;
         let (folder, server, token) = (folder.to_owned(), server.to_owned(), token.to_owned());
-        Ok(Self { folder, server, token, nginx: nginx.clone(), process })
+        Ok(Self { folder, server, token, roots, nginx: nginx.clone(), process })
     }
 
     /// Kills the agent as `kill -9` does; nginx goes on.
@@ -41,7 +53,8 @@ impl AgentProcess {
     /// # Errors
     /// When it cannot be started.
     pub fn restart(&mut self) -> Result<()> {
-        self.process = spawn(&self.folder, &self.server, &self.token, &self.nginx)?;
+        self.process =
+            spawn(&self.folder, &self.server, &self.token, &self.nginx, self.roots.as_deref())?;
         Ok(())
     }
 
@@ -83,9 +96,18 @@ impl Drop for AgentProcess {
     }
 }
 
-fn spawn(folder: &Path, server: &str, token: &str, nginx: &NginxBinary) -> Result<Process> {
+fn spawn(
+    folder: &Path,
+    server: &str,
+    token: &str,
+    nginx: &NginxBinary,
+    roots: Option<&Path>,
+) -> Result<Process> {
     let mut command = Command::new(binary("nxmesh-agent")?);
     command.args(["--server", server, "--token", token]);
     command.arg("--state-dir").arg(folder).arg("--nginx").arg(nginx.path());
+    if let Some(roots) = roots {
+        command.arg("--ca-file").arg(roots);
+    }
     Process::start(&mut command, &folder.join("agent.log"))
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     AgentProcess, Backend, NginxBinary, ServerProcess, get,
-    server::{EMAIL, PASSWORD},
+    server::{Certificate, EMAIL, PASSWORD},
     wait_for,
 };
 
@@ -47,6 +47,30 @@ impl TestMesh {
         let folder = tempfile::tempdir()?;
         let server = ServerProcess::start(&folder.path().join("server")).await?;
         let client = Client::new(server.http())?;
+        Self::fill(folder, server, client, nginx, None).await
+    }
+
+    /// The same with TLS between all.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn start_with_tls(nginx: &NginxBinary) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let certificate = Certificate::make(folder.path())?;
+        let roots = certificate.chain.clone();
+        let server =
+            ServerProcess::start_with_tls(&folder.path().join("server"), certificate).await?;
+        let client = Client::builder(server.http()).roots(std::fs::read(&roots)?).build()?;
+        Self::fill(folder, server, client, nginx, Some(roots)).await
+    }
+
+    async fn fill(
+        folder: TempDir,
+        server: ServerProcess,
+        client: Client,
+        nginx: &NginxBinary,
+        roots: Option<PathBuf>,
+    ) -> Result<Self> {
         client.auth().login(EMAIL, PASSWORD).await?;
         let organization = NewOrganization { name: "Acme".into(), slug: "acme".into() };
         let organization = client.organizations().create(&organization).await?;
@@ -60,7 +84,13 @@ impl TestMesh {
         };
         let token = client.agents().create_token(workspace, &token).await?;
         let state = folder.path().join("agent");
-        let agent = AgentProcess::start(&state, &server.grpc(), token.token.expose(), nginx)?;
+        let agent = AgentProcess::start_trusting(
+            &state,
+            &server.grpc(),
+            token.token.expose(),
+            nginx,
+            roots,
+        )?;
         let backend = Backend::start("hello from the backend\n").await?;
         let agent_id = token.agent_id;
         let mesh = Self { agent, server, backend, client, workspace, agent_id, folder };

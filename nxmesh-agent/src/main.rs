@@ -60,7 +60,15 @@ fn prepare(settings: Settings) -> Result<Agent> {
             settings.server
         );
     }
-    let connector = GrpcConnector::new(&settings.server).context("--server")?;
+    let connector = match &settings.ca_file {
+        Some(file) => {
+            let roots = fs::read(file)
+                .with_context(|| format!("cannot read --ca-file {}", file.display()))?;
+            GrpcConnector::with_roots(&settings.server, &roots)
+        }
+        None => GrpcConnector::new(&settings.server),
+    };
+    let connector = connector.context("--server")?;
     let token = match &settings.token_file {
         Some(file) => Some(
             fs::read_to_string(file)

@@ -14,6 +14,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "NXMESH_SERVER", default_value = "http://127.0.0.1:9090")]
     pub(crate) server: String,
 
+    /// Certificates in PEM to trust the control plane by, instead of those of the machine
+    #[arg(long, env = "NXMESH_CA_FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
     /// What to register with; needed only the first time
     #[arg(long, env = "NXMESH_TOKEN", hide_env_values = true, conflicts_with = "token_file")]
     pub(crate) token: Option<String>,

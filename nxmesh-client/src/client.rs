@@ -39,9 +39,16 @@ pub struct ClientBuilder {
     server: String,
     timeout: Duration,
     access_token: Option<Secret<String>>,
+    roots: Option<Vec<u8>>,
 }
 
 impl ClientBuilder {
+    /// Certificates in PEM to trust the server by, instead of those that the machine trusts.
+    pub fn roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots = Some(pem.into());
+        self
+    }
+
     /// How long one request may take; 30 s, if not set.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -67,8 +74,12 @@ impl ClientBuilder {
         base.set_path(&format!("{}/v1/", base.path().trim_end_matches('/')));
         // Another part of the program may have chosen already: any choice will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http =
-            reqwest::Client::builder().timeout(self.timeout).build().map_err(Error::Build)?;
+        let mut http = reqwest::Client::builder().timeout(self.timeout);
+        if let Some(roots) = &self.roots {
+            let roots = reqwest::Certificate::from_pem_bundle(roots).map_err(Error::Build)?;
+            http = http.tls_certs_only(roots);
+        }
+        let http = http.build().map_err(Error::Build)?;
         let tokens = self.access_token.map(|access| Tokens { access, refresh: None });
         let shared = Shared {
             http,
@@ -96,6 +107,7 @@ impl Client {
             server: server.into(),
             timeout: Duration::from_secs(30),
             access_token: None,
+            roots: None,
         }
     }
 

@@ -3,6 +3,7 @@
 mod secrets;
 mod serve;
 mod settings;
+mod tls;
 
 use std::{
     io::{self, IsTerminal},

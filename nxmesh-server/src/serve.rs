@@ -3,6 +3,7 @@
 use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use futures::{FutureExt, TryFutureExt};
 use nxmesh_core::{Mesh, Secret, store::Stores, tenancy::Users};
 use nxmesh_server::{grpc, http};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     secrets::master_key,
     settings::{Settings, StoreUrl},
+    tls::Tls,
 };
 
 /// How long requests may take to finish when the server is told to stop.
@@ -24,6 +26,7 @@ pub(crate) struct Server {
     mesh: Mesh,
     http: TcpListener,
     grpc: TcpListener,
+    tls: Option<Tls>,
 }
 
 /// Gets everything ready, or nothing: a port is taken before a file is touched.
@@ -32,6 +35,8 @@ pub(crate) async fn prepare(
     open: impl AsyncFnOnce(StoreUrl) -> Result<Stores>,
 ) -> Result<Server> {
     check_exposure(&settings)?;
+    let tls = settings.tls_cert.as_deref().zip(settings.tls_key.as_deref());
+    let tls = tls.map(|(certificate, key)| Tls::read(certificate, key)).transpose()?;
     let http = bind("--http", settings.http).await?;
     let grpc = bind("--grpc", settings.grpc).await?;
     let folder = &settings.data_dir;
@@ -46,29 +51,39 @@ pub(crate) async fn prepare(
         .await?;
     make_administrator(&mesh.tenancy().users(), &settings.admin_email, settings.admin_password)
         .await?;
-    Ok(Server { mesh, http, grpc })
+    Ok(Server { mesh, http, grpc, tls })
 }
 
 impl Server {
     pub(crate) async fn run(self) -> Result<()> {
-        let Self { mesh, http: http_listener, grpc: grpc_listener } = self;
+        let Self { mesh, http: http_listener, grpc: grpc_listener, tls } = self;
         println!("http listening on {}", http_listener.local_addr()?);
         println!("grpc listening on {}", grpc_listener.local_addr()?);
         let stop = CancellationToken::new();
-        let http = axum::serve(http_listener, http(mesh.clone()))
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
-        let grpc = tonic::transport::Server::builder()
+        let routes = http(mesh.clone());
+        let stopped = stop.clone().cancelled_owned();
+        let http = match &tls {
+            Some(tls) => axum::serve(tls.listen(http_listener), routes)
+                .with_graceful_shutdown(stopped)
+                .into_future()
+                .boxed(),
+            None => axum::serve(http_listener, routes)
+                .with_graceful_shutdown(stopped)
+                .into_future()
+                .boxed(),
+        };
+        let mut agents = tonic::transport::Server::builder()
             .tcp_nodelay(true)
-            .http2_keepalive_interval(Some(KEEP_ALIVE))
-            .add_service(grpc(&mesh))
-            .serve_with_incoming_shutdown(
-                TcpListenerStream::new(grpc_listener),
-                stop.clone().cancelled_owned(),
-            );
+            .http2_keepalive_interval(Some(KEEP_ALIVE));
+        if let Some(tls) = &tls {
+            agents = agents.tls_config(tls.for_grpc())?;
+        }
+        let agents = agents.add_service(grpc(&mesh)).serve_with_incoming_shutdown(
+            TcpListenerStream::new(grpc_listener),
+            stop.clone().cancelled_owned(),
+        );
         let serve = async {
-            tokio::try_join!(async { http.await.map_err(anyhow::Error::from) }, async {
-                grpc.await.map_err(anyhow::Error::from)
-            })
+            tokio::try_join!(http.map_err(anyhow::Error::from), agents.map_err(anyhow::Error::from))
         };
         tokio::pin!(serve);
         tokio::select! {
@@ -100,9 +115,10 @@ async fn told_to_stop() -> Result<()> {
 
 fn check_exposure(settings: &Settings) -> Result<()> {
     for (flag, address) in [("--http", settings.http), ("--grpc", settings.grpc)] {
-        if !address.ip().is_loopback() && !settings.insecure {
+        let plain = settings.tls_cert.is_none() && !settings.insecure;
+        if plain && !address.ip().is_loopback() {
             bail!(
-                "{flag} {address} is plain text beyond loopback: pass --insecure if that is what you want"
+                "{flag} {address} is plain text beyond loopback: pass --tls-cert and --tls-key, or --insecure"
             );
         }
     }

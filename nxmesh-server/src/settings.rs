@@ -24,6 +24,14 @@ pub(crate) struct Settings {
     #[arg(long, env = "NXMESH_DATA_DIR", default_value = "nxmesh-data")]
     pub(crate) data_dir: PathBuf,
 
+    /// A certificate chain in PEM: both ports speak TLS
+    #[arg(long, env = "NXMESH_TLS_CERT", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The key of the certificate in PEM
+    #[arg(long, env = "NXMESH_TLS_KEY", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
     /// Allow plain text beyond loopback
     #[arg(long, env = "NXMESH_INSECURE")]
     pub(crate) insecure: bool,

@@ -48,6 +48,18 @@ async fn what_cannot_work_is_one_line_and_status_2() -> Result<()> {
             vec!["--grpc", &held, "--http", "127.0.0.1:0"],
             "cannot listen on --grpc",
         ),
+        ("nxmesh-server", with(&["--tls-cert", "file"]), "--tls-key"),
+        (
+            "nxmesh-server",
+            with(&["--tls-cert", "none", "--tls-key", "none"]),
+            "cannot read --tls-cert none",
+        ),
+        (
+            "nxmesh-server",
+            with(&["--tls-cert", "file", "--tls-key", "file"]),
+            "--tls-key has no private key",
+        ),
+        ("nxmesh-agent", vec!["--ca-file", "none"], "cannot read --ca-file none"),
         ("nxmesh-server", vec!["--http", "0.0.0.0:0"], "plain text beyond loopback"),
         ("nxmesh-agent", vec!["--no-such-flag"], "unexpected argument"),
         ("nxmesh-agent", vec!["--server", "nonsense:x:y"], "--server"),

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use nxmesh_proto::agent::v1::agent_service_client::AgentServiceClient;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use super::{MAX_MESSAGE_BYTES, service::to_error, wire};
 use crate::{
@@ -27,22 +27,31 @@ pub struct GrpcConnector {
 }
 
 impl GrpcConnector {
-    /// Dials this address: `http://127.0.0.1:9090`, or `https://..`, which trusts the
-    /// certificates that are built in (Mozilla's).
+    /// Dials this address: `http://127.0.0.1:9090`, or `https://..`, for which the
+    /// certificates are trusted that the machine trusts.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) when it is no such address.
     pub fn new(server: &str) -> Result<Self> {
+        Self::open(server, ClientTlsConfig::new().with_enabled_roots())
+    }
+
+    /// Dials this address, and trusts only certificates that these (in PEM) vouch for.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when it is no such address, or there are no such certificates.
+    pub fn with_roots(server: &str, roots: &[u8]) -> Result<Self> {
+        Self::open(server, ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots)))
+    }
+
+    fn open(server: &str, tls: ClientTlsConfig) -> Result<Self> {
         let bad = |error: tonic::transport::Error| {
-            let message = format!(
-                "{server} is no address of a server: http://HOST:PORT or https://HOST:PORT"
-            );
+            let message = format!("cannot dial {server}: http://HOST:PORT or https://HOST:PORT");
             Error::new(ErrorKind::Invalid, message).with_source(error)
         };
         let mut endpoint = Endpoint::from_shared(server.to_owned()).map_err(bad)?;
         if server.starts_with("https:") {
-            endpoint =
-                endpoint.tls_config(ClientTlsConfig::new().with_enabled_roots()).map_err(bad)?;
+            endpoint = endpoint.tls_config(tls).map_err(bad)?;
         }
         let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
