@@ -10,7 +10,7 @@ use nxmesh_proto::agent::v1::{
 
 use super::config::{self, from_version, to_version};
 use crate::{
-    Error, ErrorKind, Result, Secret,
+    Clock, Error, ErrorKind, Result, Secret, SystemClock,
     gateway::{
         DeploymentMode,
         link::{
@@ -39,8 +39,8 @@ pub(super) fn from_agent_message(message: AgentMessage) -> proto::AgentMessage {
         AgentMessage::ConfigStatus(it) => FromAgent::ConfigStatus(from_config_status(it)),
         AgentMessage::Event(it) => FromAgent::Event(from_event(it)),
     };
-    // The stream says who speaks, and each payload that needs it says when.
-    proto::AgentMessage { agent_id: String::new(), timestamp: 0, payload: Some(payload) }
+    // The stream says who speaks.
+    proto::AgentMessage { agent_id: String::new(), timestamp: now(), payload: Some(payload) }
 }
 
 /// `None` for what this version does not know or take.
@@ -63,7 +63,7 @@ pub(super) fn from_server_message(message: &ServerMessage) -> proto::MasterMessa
         ServerMessage::Command(it) => FromServer::Command(from_command(it)),
         ServerMessage::Unreadable { .. } => return proto::MasterMessage::default(),
     };
-    proto::MasterMessage { timestamp: 0, payload: Some(payload) }
+    proto::MasterMessage { timestamp: now(), payload: Some(payload) }
 }
 
 fn to_registration(it: proto::RegistrationRequest) -> Registration {
@@ -344,6 +344,11 @@ fn from_command(it: &Command) -> proto::Command {
         }
     };
     proto::Command { command_id: it.command_id.clone(), command: Some(command) }
+}
+
+/// When a message is sent, in seconds since 1970: for those who look at the wire.
+fn now() -> i64 {
+    SystemClock.now().timestamp()
 }
 
 fn to_time(seconds: i64) -> DateTime<Utc> {
