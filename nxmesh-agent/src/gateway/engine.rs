@@ -176,7 +176,13 @@ impl Engine {
             None => self.stage_nothing().await?,
         };
         self.switch(&current)?;
-        if self.nginx.master().is_some() && self.nginx.serves_soon(&current.identity).await {
+        // Where an apply was cut off, workers of both may answer for a moment.
+        let serves = match verified.as_ref() == Some(&current) {
+            _ if self.nginx.master().is_none() => false,
+            true => self.nginx.serves_soon(&current.identity).await,
+            false => self.nginx.serves_steadily(&current.identity).await,
+        };
+        if serves {
             tracing::info!(version = %current.identity.version, "took over the nginx that runs");
             return self.mark_verified(&current);
         }
@@ -246,7 +252,7 @@ impl Engine {
         };
         let Err(error) = applied else { return Ok(()) };
         let undone = match before {
-            Some(before) => self.go_back(&before).await,
+            Some(before) => self.go_back(&before, &error).await,
             None => Ok(()),
         };
         if let Err(error) = undone {
@@ -256,10 +262,15 @@ impl Engine {
     }
 
     /// Serves what was served before.
-    async fn go_back(&self, before: &Generation) -> Result<(), NginxError> {
+    async fn go_back(&self, before: &Generation, error: &NginxError) -> Result<(), NginxError> {
         self.switch(before)?;
-        // Where nginx refused the new one by itself, it never left the old one.
-        if self.nginx.master().is_some() && self.nginx.serves_soon(&before.identity).await {
+        // Where nginx refused the new one by itself, it never left the old one. In any other
+        // case it may have, or may yet: it is told to come back.
+        let never_left = matches!(error, NginxError::Refused(_));
+        if never_left
+            && self.nginx.master().is_some()
+            && self.nginx.serves_soon(&before.identity).await
+        {
             return Ok(());
         }
         self.bring_up(before).await

@@ -36,9 +36,14 @@ pub enum NginxError {
     /// nginx's master is gone.
     #[error("nginx's master process died")]
     Died,
-    /// nginx did not come to serve what it should.
-    #[error("nginx does not serve the new configuration after {0} ms")]
-    Unproven(u128),
+    /// nginx did not come to serve what it should, and may still do so.
+    #[error("nginx does not serve the new configuration after {waited_ms} ms: {said}")]
+    Unproven {
+        /// How long it was waited for.
+        waited_ms: u128,
+        /// What nginx said meanwhile.
+        said: String,
+    },
     /// Files of the state folder cannot be read or written.
     #[error("cannot work with {path}")]
     Io {

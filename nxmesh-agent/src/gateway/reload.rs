@@ -10,6 +10,8 @@ use super::{
 
 /// For how long old workers may answer after a reload: nginx lets them for 100 ms.
 const OLD_WORKERS: Duration = Duration::from_millis(250);
+/// How many answers in a row are taken for what all workers say.
+const STEADY: usize = 8;
 /// What a reload may take beyond loading: nginx tries for 2.5 s to open a port.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -46,6 +48,17 @@ impl Nginx {
         false
     }
 
+    /// Whether all workers serve this: old ones that answer for a moment only do not count.
+    pub(super) async fn serves_steadily(&self, what: &Identity) -> bool {
+        tokio::time::sleep(OLD_WORKERS).await;
+        for _ in 0..STEADY {
+            if !self.serves(what).await {
+                return false;
+            }
+        }
+        true
+    }
+
     async fn serves(&self, what: &Identity) -> bool {
         probe::version(&self.dir().status_socket()).await.is_ok_and(|it| it == what.answer())
     }
@@ -72,11 +85,8 @@ impl Nginx {
             tokio::time::sleep(pause).await;
             pause = (pause * 5 / 4).min(Duration::from_millis(10));
         }
-        let said = log.emergencies(master.pid);
-        Err(match said.is_empty() {
-            true => NginxError::Unproven(began.elapsed().as_millis()),
-            false => NginxError::Refused(summary(&said)),
-        })
+        let said = summary(&log.emergencies(master.pid));
+        Err(NginxError::Unproven { waited_ms: began.elapsed().as_millis(), said })
     }
 
     /// nginx answers its start a moment before it has written its process id.
