@@ -26,6 +26,16 @@ impl ErrorLog {
 
     /// What the process with this id said since that stops a reload, in order.
     pub(super) fn emergencies(&self, pid: i32) -> Vec<String> {
+        self.said("[emerg] ", pid)
+    }
+
+    /// What it said since that may be why a reload does not come to its end. A worker that
+    /// dies is told here too, which stops nothing.
+    pub(super) fn alerts(&self, pid: i32) -> Vec<String> {
+        self.said("[alert] ", pid)
+    }
+
+    fn said(&self, level: &str, pid: i32) -> Vec<String> {
         let mut text = Vec::new();
         if let Ok(mut file) = File::open(&self.path) {
             // A log that cannot be read has nothing to say; the verdict is not made here.
@@ -33,13 +43,13 @@ impl ErrorLog {
             let _ = file.take(MAX_READ).read_to_end(&mut text);
         }
         let text = String::from_utf8_lossy(&text);
-        text.lines().filter_map(|line| emergency(line, pid)).collect()
+        text.lines().filter_map(|line| message(line, level, pid)).collect()
     }
 }
 
 /// `2026/03/02 12:00:00 [emerg] 123#123: bind() to ...` without what stands before the message.
-fn emergency(line: &str, pid: i32) -> Option<String> {
-    let (_, rest) = line.split_once("[emerg] ").or_else(|| line.split_once("[alert] "))?;
+fn message(line: &str, level: &str, pid: i32) -> Option<String> {
+    let (_, rest) = line.split_once(level)?;
     let (who, message) = rest.split_once(": ")?;
     let said_by: i32 = who.split('#').next()?.parse().ok()?;
     (said_by == pid).then(|| message.to_owned())
@@ -73,12 +83,12 @@ mod tests {
     fn emergencies_of_the_master_are_found() {
         let line = "2026/03/02 12:00:00 [emerg] 7#7: bind() to 0.0.0.0:80 failed (98: Address already in use)";
         assert_eq!(
-            emergency(line, 7).unwrap(),
+            message(line, "[emerg] ", 7).unwrap(),
             "bind() to 0.0.0.0:80 failed (98: Address already in use)"
         );
-        assert_eq!(emergency(line, 8), None);
-        assert_eq!(emergency("2026/03/02 12:00:00 [error] 7#7: *1 connect() failed", 7), None);
-        assert_eq!(emergency("[emerg] nonsense", 7), None);
+        assert_eq!(message(line, "[emerg] ", 8), None);
+        assert_eq!(message(line, "[alert] ", 7), None);
+        assert_eq!(message("[emerg] nonsense", "[emerg] ", 7), None);
     }
 
     #[test]

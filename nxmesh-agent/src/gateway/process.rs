@@ -28,6 +28,13 @@ impl Process {
             && self.lives()
     }
 
+    /// The processes that it started and that have not been reaped; `None` where the kernel
+    /// does not tell.
+    pub(super) fn children(self) -> Option<Vec<i32>> {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid)).ok()?;
+        Some(children.split_ascii_whitespace().filter_map(|it| it.parse().ok()).collect())
+    }
+
     /// Whether it runs: what has ended and is not yet reaped does not.
     pub(super) fn lives(self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();

@@ -22,10 +22,11 @@ impl Nginx {
     pub(super) async fn reload(&self, to: &Identity, loading: Duration) -> Result<(), NginxError> {
         let master = self.master().ok_or(NginxError::Died)?;
         let log = ErrorLog::from_here(&self.dir().error_log());
+        let before = master.children();
         if !master.signal(Signal::HUP) {
             return Err(NginxError::Died);
         }
-        self.prove(master, to, &log, PATIENCE + loading * 2).await
+        self.prove(Proof { master, before, what: to, log: &log }, PATIENCE + loading * 2).await
     }
 
     /// Starts nginx with what `current` links to, and answers when workers serve it.
@@ -33,7 +34,7 @@ impl Nginx {
         let log = ErrorLog::from_here(&self.dir().error_log());
         self.start().await?;
         let master = self.wait_for_master().await?;
-        self.prove(master, what, &log, PATIENCE).await
+        self.prove(Proof { master, before: None, what, log: &log }, PATIENCE).await
     }
 
     /// Whether workers serve this. For a moment after a reload the old ones answer too.
@@ -63,17 +64,12 @@ impl Nginx {
         probe::version(&self.dir().status_socket()).await.is_ok_and(|it| it == what.answer())
     }
 
-    async fn prove(
-        &self,
-        master: Process,
-        what: &Identity,
-        log: &ErrorLog,
-        patience: Duration,
-    ) -> Result<(), NginxError> {
+    async fn prove(&self, proof: Proof<'_>, patience: Duration) -> Result<(), NginxError> {
+        let Proof { master, what, log, .. } = &proof;
         let began = Instant::now();
         let mut pause = Duration::from_millis(1);
         while began.elapsed() < patience {
-            if self.serves(what).await {
+            if self.serves(what).await && proof.is_by_new_workers() {
                 return Ok(());
             }
             if !master.lives() {
@@ -85,7 +81,8 @@ impl Nginx {
             tokio::time::sleep(pause).await;
             pause = (pause * 5 / 4).min(Duration::from_millis(10));
         }
-        let said = summary(&log.emergencies(master.pid));
+        let said = [log.emergencies(master.pid), log.alerts(master.pid)].concat();
+        let said = if said.is_empty() { "nginx said nothing".to_owned() } else { summary(&said) };
         Err(NginxError::Unproven { waited_ms: began.elapsed().as_millis(), said })
     }
 
@@ -98,6 +95,25 @@ impl Nginx {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Err(NginxError::Died)
+    }
+}
+
+/// What is to be proven, and by whom.
+struct Proof<'a> {
+    master: Process,
+    /// The workers that answered before; `None` if there were none, or nobody knows.
+    before: Option<Vec<i32>>,
+    what: &'a Identity,
+    log: &'a ErrorLog,
+}
+
+impl Proof<'_> {
+    /// Old workers answer the same when nginx reloads what it serves already.
+    fn is_by_new_workers(&self) -> bool {
+        match (&self.before, self.master.children()) {
+            (Some(before), Some(now)) => now.iter().any(|it| !before.contains(it)),
+            _ => true,
+        }
     }
 }
 

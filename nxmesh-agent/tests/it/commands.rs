@@ -52,6 +52,22 @@ async fn commands_are_carried_out_and_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_nginx_refuses_is_told_although_old_workers_answer() {
+    let state = State::new();
+    let mut agent = start(&state.path());
+    let (mut server, _) = agent.accept().await;
+    let port = free_port();
+    assert_eq!(server.apply(&config(1, port, "one")).await.0.last(), Some(&ApplyStatus::Success));
+    let file = state.path().join("current/nginx.conf");
+    std::fs::write(file, "this is no configuration").unwrap();
+    let (success, message) = order(&mut server, CommandAction::Reload { graceful: true }).await;
+    assert_eq!(success, "false");
+    assert!(message.contains("unexpected end of file"), "{message}");
+    assert_eq!(answered(port).await.as_deref(), Some("one"));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nginx_ends_with_the_agent_if_that_is_asked_for() {
     let state = State::new();
     let mut agent = start_with(&state.path(), OnExit::Stop);

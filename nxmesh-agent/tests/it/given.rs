@@ -13,7 +13,7 @@ use nxmesh_core::{
     conformance::given::id,
     from_json,
     gateway::{
-        ConfigUpdate, NewVirtualHost, Projection,
+        ConfigUpdate, NewVirtualHost, Projection, VirtualHostId,
         link::{
             AgentLink, AgentMessage, ApplyStatus, ConfigStatus, Connector, Registration,
             RegistrationAnswer, ServerLink, ServerMessage,
@@ -24,7 +24,7 @@ use nxmesh_core::{
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     sync::mpsc,
     task::JoinHandle,
 };
@@ -247,6 +247,45 @@ pub(crate) fn config_with(
         checksum: format!("sum{version}"),
         projection: Arc::new(Projection { virtual_hosts, ..Projection::default() }),
     })
+}
+
+/// Many virtual hosts, the same in each version but for the first one's header.
+pub(crate) struct Fleet {
+    ids: Vec<VirtualHostId>,
+    port: u16,
+}
+
+impl Fleet {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { ids: (0..count).map(|_| id()).collect(), port: free_port() }
+    }
+
+    pub(crate) fn config(&self, version: u64) -> Arc<ConfigUpdate> {
+        let host = |(number, id): (usize, &VirtualHostId)| {
+            let text = if number == 0 { version } else { 0 };
+            let headers = json!([{"name": "X-Text", "value": text.to_string(), "always": true}]);
+            let location = json!({"path": "/", "root": "/nonexistent", "custom_headers": headers});
+            let host: NewVirtualHost = from_json(json!({"name": number.to_string(), "server_name": format!("host{number}.example"), "listen_port": self.port, "locations": [location]})).unwrap();
+            (*id, Arc::new(host.parse().unwrap().0))
+        };
+        let virtual_hosts = self.ids.iter().enumerate().map(host).collect();
+        Arc::new(ConfigUpdate {
+            config_id: format!("{version}-fleet"),
+            version: RevisionNumber(version),
+            checksum: format!("fleet{version}"),
+            projection: Arc::new(Projection { virtual_hosts, ..Projection::default() }),
+        })
+    }
+}
+
+/// The version that nginx answers on its status socket.
+pub(crate) async fn served(state: &Path) -> Option<String> {
+    let mut stream = UnixStream::connect(state.join("run/status.sock")).await.ok()?;
+    stream.write_all(b"GET /version HTTP/1.0\r\n\r\n").await.ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.ok()?;
+    let (_, body) = text.split_once("\r\n\r\n")?;
+    body.split(' ').next().map(str::to_owned)
 }
 
 pub(crate) fn free_port() -> u16 {

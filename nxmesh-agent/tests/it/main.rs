@@ -11,3 +11,4 @@ mod apply;
 mod commands;
 mod given;
 mod recover;
+mod rollback;
