@@ -137,7 +137,7 @@ impl StateDir {
         file.write_all(credential.expose().as_bytes())?;
         file.sync_all()?;
         fs::rename(&draft, self.root.join("credential"))?;
-        sync_folder(&self.root)
+        sync_path(&self.root)
     }
 
     /// Lets a link point elsewhere, by one rename, on disk when this returns.
@@ -149,12 +149,13 @@ impl StateDir {
         }
         symlink(to, &draft)?;
         fs::rename(&draft, link)?;
-        sync_folder(&self.root)
+        sync_path(&self.root)
     }
 }
 
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Puts a file, or the names in a folder, on disk.
+pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

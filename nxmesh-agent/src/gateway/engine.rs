@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     NginxError,
     error_log::MAX_LOG_BYTES,
-    generation::{Contents, Generation, Identity, prune},
+    generation::{Generation, Identity, prune},
     nginx::Nginx,
     probe::{self, Counters},
 };
@@ -65,8 +64,6 @@ pub(crate) struct Engine {
     pub(super) loading: Duration,
     /// Somebody told it to stop nginx: it is not started again by itself.
     pub(super) stopped: bool,
-    /// What the last one that passed its test consists of.
-    contents: Option<Arc<(PathBuf, Contents)>>,
     verified: Identity,
     reports: mpsc::Sender<Report>,
     running: watch::Sender<Running>,
@@ -116,7 +113,6 @@ impl Engine {
             nginx: nginx.clone(),
             loading: Duration::ZERO,
             stopped: false,
-            contents: None,
             verified: Identity::default(),
             reports,
             running: watch::Sender::default(),
@@ -283,15 +279,14 @@ impl Engine {
         facts: &NginxFacts,
     ) -> Result<Generation, NginxError> {
         let (update, facts_there, nginx) = (Arc::clone(update), facts.clone(), self.nginx.clone());
-        let like = self.contents.clone();
         let root = self.nginx.dir().root().to_owned();
         let stage = move || {
             let rendered = render(&update, &facts_there, &nginx.place());
-            let like = like.as_deref().map(|(folder, contents)| (folder.as_path(), contents));
-            Generation::stage(nginx.dir(), Identity::of(&update), &rendered, like)
+            let like = Generation::behind(&nginx.dir().current()).map(|it| it.folder);
+            Generation::stage(nginx.dir(), Identity::of(&update), &rendered, like.as_deref())
         };
         let staged = blocking(stage).await.map_err(NginxError::io(root.clone()))?;
-        let (staged, contents, unsynced) = staged;
+        let (staged, unsynced) = staged;
         let syncing = tokio::task::spawn_blocking(move || unsynced.sync());
         let began = Instant::now();
         let tested = self.nginx.test(&staged.folder, facts.version).await;
@@ -304,7 +299,6 @@ impl Engine {
             }
             return Err(error);
         }
-        self.contents = Some(Arc::new((staged.folder.clone(), contents)));
         Ok(staged)
     }
 

@@ -1,10 +1,10 @@
 //! Configurations on disk, a folder each.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -14,10 +14,13 @@ use nxmesh_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{StateDir, state_dir::sync_folder};
+use crate::{StateDir, state_dir::sync_path};
 
 /// How many configurations are kept beside the current one.
 const KEPT: usize = 3;
+/// How many threads sync files, and how few are not worth one more.
+const SYNCERS: usize = 4;
+const FEW: usize = 32;
 const IDENTITY: &str = "generation.json";
 
 /// What a configuration is.
@@ -47,9 +50,6 @@ pub(super) struct Generation {
     pub(super) identity: Identity,
 }
 
-/// The contents of a generation, by path: what the next one may share.
-pub(super) type Contents = BTreeMap<String, blake3::Hash>;
-
 impl Generation {
     /// What a link points to, if it points to one.
     pub(super) fn behind(link: &Path) -> Option<Self> {
@@ -58,44 +58,55 @@ impl Generation {
         Some(Self { identity: serde_json::from_slice(&identity).ok()?, folder })
     }
 
-    /// Writes a new one. What is the same as in `like` is linked from there: a file
-    /// never changes once it is written.
+    /// Writes a new one; leaves nothing behind when that fails. What is the same as in
+    /// `like` is linked from there: that was made safe when `like` was.
     pub(super) fn stage(
         dir: &StateDir,
         identity: Identity,
         rendered: &Rendered,
-        like: Option<(&Path, &Contents)>,
-    ) -> io::Result<(Self, Contents, Unsynced)> {
+        like: Option<&Path>,
+    ) -> io::Result<(Self, Unsynced)> {
         let number = numbers(dir)?.last().map_or(1, |last| last + 1);
-        let folder = dir.generations().join(number.to_string());
-        DirBuilder::new().mode(0o700).create(&folder)?;
+        let staged = Self { folder: dir.generations().join(number.to_string()), identity };
+        DirBuilder::new().mode(0o700).create(&staged.folder)?;
+        match staged.fill(rendered, like) {
+            Ok(mut unsynced) => {
+                unsynced.folders.push(dir.generations());
+                Ok((staged, unsynced))
+            }
+            Err(error) => {
+                // What it failed of matters more than that this fails too.
+                let _ = staged.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&self, rendered: &Rendered, like: Option<&Path>) -> io::Result<Unsynced> {
         let mut unsynced = Unsynced::default();
-        let mut contents = Contents::new();
         let plain = rendered.files.iter().map(|(path, text)| (path, text.as_str(), 0o644));
         let secret =
             rendered.secrets.iter().map(|(path, text)| (path, text.expose().as_str(), 0o600));
-        let mut folders = std::collections::BTreeSet::new();
+        let mut folders = BTreeSet::new();
         for (path, text, mode) in plain.chain(secret) {
-            let file = folder.join(path);
+            let file = self.folder.join(path);
             if let Some(parent) = Path::new(path).parent().filter(|it| !it.as_os_str().is_empty())
                 && folders.insert(parent.to_owned())
             {
-                DirBuilder::new().mode(0o700).create(folder.join(parent))?;
+                DirBuilder::new().mode(0o700).create(self.folder.join(parent))?;
             }
-            let hash = blake3::hash(text.as_bytes());
-            let same = like.filter(|(_, contents)| contents.get(path) == Some(&hash));
-            let linked =
-                same.is_some_and(|(other, _)| fs::hard_link(other.join(path), &file).is_ok());
-            if !linked {
-                unsynced.files.push(write(&file, text.as_bytes(), mode)?);
+            let same = like.map(|it| it.join(path)).filter(|it| holds(it, text.as_bytes(), mode));
+            if !same.is_some_and(|it| fs::hard_link(it, &file).is_ok()) {
+                write(&file, text.as_bytes(), mode)?;
+                unsynced.files.push(file);
             }
-            contents.insert(path.clone(), hash);
         }
-        let text = serde_json::to_vec(&identity).map_err(io::Error::other)?;
-        unsynced.files.push(write(&folder.join(IDENTITY), &text, 0o644)?);
-        unsynced.folders.extend(folders.into_iter().map(|it| folder.join(it)));
-        unsynced.folders.extend([folder.clone(), dir.generations()]);
-        Ok((Self { folder, identity }, contents, unsynced))
+        let identity = self.folder.join(IDENTITY);
+        write(&identity, &serde_json::to_vec(&self.identity).map_err(io::Error::other)?, 0o644)?;
+        unsynced.files.push(identity);
+        unsynced.folders.extend(folders.into_iter().map(|it| self.folder.join(it)));
+        unsynced.folders.push(self.folder.clone());
+        Ok(unsynced)
     }
 
     /// Removes it.
@@ -104,17 +115,29 @@ impl Generation {
     }
 }
 
-/// What is written, but not yet safe from a crash of the machine.
+/// What is written, but not yet safe from a crash of the machine. By path: with a file
+/// open for each, a process would soon have as many as it may.
 #[derive(Debug, Default)]
 pub(super) struct Unsynced {
-    files: Vec<File>,
+    files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
 }
 
 impl Unsynced {
-    pub(super) fn sync(self) -> io::Result<()> {
-        self.files.iter().try_for_each(File::sync_all)?;
-        self.folders.iter().try_for_each(|it| sync_folder(it))
+    pub(super) fn sync(&self) -> io::Result<()> {
+        // The machine syncs several in about the time of one.
+        let share = self.files.len().div_ceil(SYNCERS).max(FEW);
+        std::thread::scope(|scope| {
+            let sync = |paths: &[PathBuf]| paths.iter().try_for_each(|it| sync_path(it));
+            let mut shares = self.files.chunks(share);
+            let own = shares.next().unwrap_or_default();
+            let others: Vec<_> = shares.map(|share| scope.spawn(move || sync(share))).collect();
+            let died = |_| Err(io::Error::other("a thread that syncs files died"));
+            others
+                .into_iter()
+                .fold(sync(own), |so_far, it| so_far.and(it.join().unwrap_or_else(died)))
+        })?;
+        self.folders.iter().try_for_each(|it| sync_path(it))
     }
 }
 
@@ -137,8 +160,87 @@ fn numbers(dir: &StateDir) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    Ok(file)
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(bytes)
+}
+
+/// Whether a file has exactly this in it and is open to nobody else: files of before may
+/// have been edited by hand.
+fn holds(path: &Path, bytes: &[u8], mode: u32) -> bool {
+    let as_it_was = || {
+        let mut file = File::open(path)?;
+        let it = file.metadata()?;
+        if it.len() != bytes.len() as u64 || it.mode() & 0o777 & !mode != 0 {
+            return Ok(false);
+        }
+        let mut there = Vec::with_capacity(bytes.len());
+        file.read_to_end(&mut there)?;
+        Ok::<_, io::Error>(there == bytes)
+    };
+    as_it_was().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use nxmesh_core::Secret;
+
+    use super::*;
+
+    fn identity(version: u64) -> Identity {
+        Identity { version: RevisionNumber(version), ..Identity::default() }
+    }
+
+    fn rendered(files: impl IntoIterator<Item = (String, String)>) -> Rendered {
+        let secrets = [("keys/a".to_owned(), Secret::new("key".to_owned()))].into();
+        Rendered { files: files.into_iter().collect(), secrets }
+    }
+
+    fn inode(generation: &Generation, file: &str) -> u64 {
+        fs::metadata(generation.folder.join(file)).unwrap().ino()
+    }
+
+    #[test]
+    fn what_is_the_same_is_linked_and_what_was_edited_by_hand_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let text = |it: &str| (it.to_owned(), it.to_owned());
+        let all = rendered(["same", "edited", "opened"].map(text));
+        let (first, unsynced) = Generation::stage(&dir, identity(1), &all, None).unwrap();
+        unsynced.sync().unwrap();
+        fs::write(first.folder.join("edited"), "EDITED").unwrap();
+        let open = fs::Permissions::from_mode(0o666);
+        fs::set_permissions(first.folder.join("opened"), open).unwrap();
+        let (second, unsynced) =
+            Generation::stage(&dir, identity(2), &all, Some(&first.folder)).unwrap();
+        unsynced.sync().unwrap();
+        let linked = |file| inode(&first, file) == inode(&second, file);
+        assert!(linked("same") && linked("keys/a"));
+        assert!(!linked("edited") && !linked("opened") && !linked(IDENTITY));
+        assert_eq!(fs::read_to_string(second.folder.join("edited")).unwrap(), "edited");
+        let mode = |file| fs::metadata(second.folder.join(file)).unwrap().mode() & 0o777;
+        assert_eq!((mode("keys/a"), mode("opened") & 0o022), (0o600, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_staged_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        // A file where a folder should be: as when the disk is full, half of it is written.
+        let torn = rendered([("a".to_owned(), String::new()), ("a/b".to_owned(), String::new())]);
+        Generation::stage(&dir, identity(1), &torn, None).unwrap_err();
+        assert_eq!(fs::read_dir(dir.generations()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn thousands_of_files_are_not_held_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let all = rendered((0..2000).map(|it| (it.to_string(), it.to_string())));
+        let (_, unsynced) = Generation::stage(&dir, identity(1), &all, None).unwrap();
+        let open = fs::read_dir("/proc/self/fd").unwrap().count();
+        assert!(open < 500, "{open} files are open");
+        unsynced.sync().unwrap();
+    }
 }
