@@ -5,8 +5,9 @@ mod settings;
 use std::{
     fs,
     io::{self, IsTerminal},
-    net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket},
+    net::{IpAddr, Ipv4Addr, UdpSocket},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,10 @@ use self::settings::Settings;
 
 /// What is wrong with how it was started.
 const USAGE: u8 = 2;
+/// How long to wait for the address of a name.
+const NAMES: Duration = Duration::from_secs(2);
+/// An address that is nowhere near (TEST-NET-1, RFC 5737).
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -42,7 +47,7 @@ async fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    let agent = match prepare(settings) {
+    let agent = match prepare(settings).await {
         Ok(agent) => agent,
         Err(error) => return refuse(&format!("{error:#}")),
     };
@@ -52,9 +57,10 @@ async fn main() -> ExitCode {
     }
 }
 
-fn prepare(settings: Settings) -> Result<Agent> {
-    let server = address(&settings.server)?;
-    if settings.server.starts_with("http:") && !server.is_loopback() && !settings.insecure {
+async fn prepare(settings: Settings) -> Result<Agent> {
+    let server = address(&settings.server).await;
+    let loopback = server.is_some_and(|it| it.is_loopback());
+    if settings.server.starts_with("http:") && !loopback && !settings.insecure {
         bail!(
             "--server {} is plain text beyond loopback: use https, or pass --insecure",
             settings.server
@@ -106,8 +112,9 @@ async fn run(agent: Agent) -> Result<()> {
     Ok(running.await?)
 }
 
-/// Where the server is: the name may stand for several addresses, which are alike.
-fn address(server: &str) -> Result<IpAddr> {
+/// Where the server is, if that can be told soon: nginx is not kept waiting for a name.
+/// A name may stand for several addresses, which are alike.
+async fn address(server: &str) -> Option<IpAddr> {
     let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
     let with_port =
@@ -116,13 +123,14 @@ fn address(server: &str) -> Result<IpAddr> {
         } else {
             format!("{authority}:443")
         };
-    let mut addresses =
-        with_port.to_socket_addrs().with_context(|| format!("--server {server}"))?;
-    addresses.next().map(|it| it.ip()).with_context(|| format!("--server {server} has no address"))
+    let found = tokio::time::timeout(NAMES, tokio::net::lookup_host(with_port)).await;
+    found.ok()?.ok()?.next().map(|it| it.ip())
 }
 
-/// The address from which the server is reached. Nothing is sent for this.
-fn own_address(server: IpAddr) -> IpAddr {
+/// The address from which the server is reached, or the rest of the world as long as
+/// nobody knows where the server is. Nothing is sent for this.
+fn own_address(server: Option<IpAddr>) -> IpAddr {
+    let server = server.unwrap_or(ELSEWHERE);
     let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket =
         UdpSocket::bind(any).and_then(|socket| socket.connect((server, 9)).map(|()| socket));

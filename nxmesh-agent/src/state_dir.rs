@@ -9,6 +9,10 @@ use nxmesh_core::Secret;
 
 /// The longest path of a Unix socket that Linux takes, in bytes (`sun_path`, unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
+const STATUS_SOCKET: &str = "run/status.sock";
+const LOCK: &str = "lock";
+/// The folders in it, and who may do what there.
+const FOLDERS: [(&str, u32); 4] = [("gen", 0o700), ("run", 0o711), ("logs", 0o700), ("tmp", 0o711)];
 
 /// The folder under which the agent keeps all that it writes.
 ///
@@ -41,6 +45,14 @@ pub enum StateDirError {
         /// Which.
         path: PathBuf,
     },
+    /// It has folders of the same names that are somebody else's.
+    #[error(
+        "{path} is no state folder, but has a folder gen, run, logs or tmp: name one that is new or empty"
+    )]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+    },
     /// A socket in it could not be opened.
     #[error(
         "the state folder {path} has too long a path: {MAX_SOCKET_PATH} bytes, with /run/status.sock, are the most that a socket can have"
@@ -58,32 +70,38 @@ impl StateDir {
     /// When it cannot be used.
     pub fn open(root: &Path) -> Result<Self, StateDirError> {
         let io = |source| StateDirError::Io { path: root.to_owned(), source };
-        // Workers, which may run as another user, pass through to `tmp`.
-        for (folder, mode) in
-            [("", 0o711), ("gen", 0o700), ("run", 0o711), ("logs", 0o700), ("tmp", 0o711)]
-        {
-            let folder = root.join(folder);
-            DirBuilder::new().recursive(true).mode(mode).create(&folder).map_err(io)?;
-            fs::set_permissions(&folder, Permissions::from_mode(mode)).map_err(io)?;
-        }
+        let made = !root.exists();
+        DirBuilder::new().recursive(true).mode(0o711).create(root).map_err(io)?;
         let root = root.canonicalize().map_err(io)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(root.join("lock"));
+        let fits = root.join(STATUS_SOCKET).as_os_str().len() <= MAX_SOCKET_PATH;
+        if !fits {
+            if made {
+                // Whoever asked for it asks for another one: an empty folder does no harm.
+                let _ = fs::remove_dir(&root);
+            }
+            return Err(StateDirError::TooLong { path: root });
+        }
+        let lock = root.join(LOCK);
+        if !lock.exists() && FOLDERS.iter().any(|(folder, _)| root.join(folder).exists()) {
+            return Err(StateDirError::Foreign { path: root });
+        }
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock);
         let lock = lock.map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StateDirError::InUse { path: root }),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        let dir = Self { root, _lock: lock };
-        if dir.status_socket().as_os_str().len() > MAX_SOCKET_PATH {
-            return Err(StateDirError::TooLong { path: dir.root });
+        // Workers, which may run as another user, pass through to `tmp`.
+        let mode = fs::metadata(&root).map_err(io)?.permissions().mode();
+        fs::set_permissions(&root, Permissions::from_mode(mode | 0o011)).map_err(io)?;
+        for (folder, mode) in FOLDERS {
+            let folder = root.join(folder);
+            DirBuilder::new().recursive(true).mode(mode).create(&folder).map_err(io)?;
+            fs::set_permissions(&folder, Permissions::from_mode(mode)).map_err(io)?;
         }
-        Ok(dir)
+        Ok(Self { root, _lock: lock })
     }
 
     /// The folder itself.
@@ -109,7 +127,7 @@ impl StateDir {
     }
 
     pub(crate) fn status_socket(&self) -> PathBuf {
-        self.root.join("run/status.sock")
+        self.root.join(STATUS_SOCKET)
     }
 
     pub(crate) fn error_log(&self) -> PathBuf {
@@ -179,6 +197,33 @@ mod tests {
         StateDir::open(&base.join("a".repeat(room))).unwrap();
         let error = StateDir::open(&base.join("a".repeat(room + 1))).unwrap_err();
         assert!(matches!(error, StateDirError::TooLong { .. }));
+    }
+
+    #[test]
+    fn what_is_refused_is_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        let tmp = folder.path().join("tmp");
+        fs::create_dir(&tmp).unwrap();
+        fs::set_permissions(&tmp, Permissions::from_mode(0o1777)).unwrap();
+        let before = mode(folder.path());
+        let error = StateDir::open(folder.path()).unwrap_err();
+        assert!(matches!(error, StateDirError::Foreign { .. }));
+        assert_eq!((mode(folder.path()), mode(&tmp)), (before, 0o1777));
+        let long = folder.path().join("a".repeat(MAX_SOCKET_PATH));
+        StateDir::open(&long).unwrap_err();
+        assert!(!long.exists());
+    }
+
+    #[test]
+    fn a_folder_with_other_files_can_be_used_and_stays_as_open_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("token"), "").unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o750)).unwrap();
+        drop(StateDir::open(folder.path()).unwrap());
+        drop(StateDir::open(folder.path()).unwrap());
+        let mode = fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o751 | 0o010);
     }
 
     #[test]

@@ -53,17 +53,18 @@ impl Engine {
         Ok("nginx restarted".to_owned())
     }
 
+    /// Ends nginx: asks, insists, and kills in the end. When this returns without an
+    /// error it is gone: one that ends later takes the next one's socket and pid file along.
     pub(super) async fn stop(&self, signal: Signal, patience: Duration) -> Result<(), NginxError> {
         let Some(master) = self.nginx.master() else { return Ok(()) };
-        master.signal(signal);
-        let ended = async {
-            while master.lives() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+        for (signal, patience) in
+            [(signal, patience), (Signal::TERM, FORCED), (Signal::KILL, FORCED)]
+        {
+            master.signal(signal);
+            if master.ends_within(patience).await {
+                return Ok(());
             }
-        };
-        if tokio::time::timeout(patience, ended).await.is_err() {
-            master.signal(Signal::TERM);
         }
-        Ok(())
+        Err(NginxError::Refused(format!("nginx's master process {} does not end", master.pid)))
     }
 }

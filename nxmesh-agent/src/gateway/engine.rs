@@ -183,11 +183,22 @@ impl Engine {
             return self.mark_verified(&current);
         }
         let Err(error) = self.bring_up(&current).await else { return self.mark_verified(&current) };
-        let Some(verified) = verified.filter(|it| *it != current) else { return Err(error) };
-        tracing::warn!(error = error.full(), "going back to the last configuration that worked");
-        self.switch(&verified)?;
-        self.bring_up(&verified).await?;
-        self.mark_verified(&verified)
+        // Where nothing ever worked, there is nothing to wait for.
+        let Some(verified) = verified else { return Err(error) };
+        let error = if verified == current {
+            error
+        } else {
+            tracing::warn!(error = error.full(), "going back to the last that worked");
+            self.switch(&verified)?;
+            let Err(error) = self.bring_up(&verified).await else {
+                return self.mark_verified(&verified);
+            };
+            error
+        };
+        // It worked once: somebody else may hold its port. It is tried again, and until it
+        // works nothing is proven.
+        tracing::error!(error = error.full(), "nginx does not serve what it served before");
+        Ok(())
     }
 
     /// Has nginx serve what `current` links to, whether it runs or not.
@@ -336,15 +347,17 @@ impl Engine {
 
     async fn revive(&mut self) {
         tracing::warn!("nginx is gone: starting it again");
-        let started = match self.current() {
-            Ok(current) => self.nginx.start_and_prove(&current.identity).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = started {
+        if let Err(error) = self.start_current().await {
             self.next_restart = Instant::now() + self.restart_pause;
             self.restart_pause = (self.restart_pause * 2).min(MAX_RESTART_PAUSE);
             tracing::error!(error = error.full(), "nginx does not start");
         }
+    }
+
+    async fn start_current(&mut self) -> Result<(), NginxError> {
+        let current = self.current()?;
+        self.nginx.start_and_prove(&current.identity).await?;
+        self.mark_verified(&current)
     }
 
     fn rotate_log(&self) {

@@ -96,7 +96,7 @@ impl Generation {
                 DirBuilder::new().mode(0o700).create(self.folder.join(parent))?;
             }
             let same = like.map(|it| it.join(path)).filter(|it| holds(it, text.as_bytes(), mode));
-            if !same.is_some_and(|it| fs::hard_link(it, &file).is_ok()) {
+            if same.is_none_or(|it| fs::hard_link(it, &file).is_err()) {
                 write(&file, text.as_bytes(), mode)?;
                 unsynced.files.push(file);
             }

@@ -1,6 +1,6 @@
 //! What `/proc` says of processes.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -24,7 +24,7 @@ impl Process {
         let title = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let title = String::from_utf8_lossy(&title);
         title.contains("master process")
-            && config.to_str().is_some_and(|it| title.contains(it))
+            && config.to_str().is_some_and(|it| title.contains(&format!("-c {it}")))
             && self.lives()
     }
 
@@ -40,6 +40,15 @@ impl Process {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
         state.is_some_and(|it| !it.starts_with(['Z', 'X']))
+    }
+
+    pub(super) async fn ends_within(self, patience: Duration) -> bool {
+        let ended = async {
+            while self.lives() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(patience, ended).await.is_ok()
     }
 
     pub(super) fn signal(self, signal: Signal) -> bool {

@@ -1,17 +1,30 @@
-use std::net::TcpListener;
+use std::{net::TcpListener, path::PathBuf};
 
+use nxmesh_agent::OnExit;
 use nxmesh_core::gateway::link::{
     AgentMessage,
     ApplyStatus::{Applying, Failed, Pending, RolledBack, Success, Validating},
 };
 use serde_json::json;
 
-use crate::given::{State, answered, config, config_with, free_port, start, until};
+use crate::given::{
+    State, answered, config, config_with, current_nginx, free_port, nginx, start, start_nginx,
+    until,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_of_an_apply_is_reported() {
+    each_step_is_reported(nginx()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_of_an_apply_to_a_current_nginx_is_reported() {
+    each_step_is_reported(current_nginx()).await;
+}
+
+async fn each_step_is_reported(nginx: PathBuf) {
     let state = State::new();
-    let mut agent = start(&state.path());
+    let mut agent = start_nginx(nginx, &state.path(), OnExit::Keep);
     let (mut server, _) = agent.accept().await;
     let port = free_port();
 
@@ -40,7 +53,8 @@ async fn each_step_of_an_apply_is_reported() {
     let (steps, reason) =
         server.apply(&config(3, holder.local_addr().unwrap().port(), "three")).await;
     assert_eq!(steps, [Pending, Validating, Applying, RolledBack]);
-    assert!(reason.contains("Address already in use"), "{reason}");
+    // The C libraries have different words for it.
+    assert!(reason.contains("(98: Address ") && reason.contains(" in use)"), "{reason}");
     assert_eq!(answered(port).await.as_deref(), Some("one"));
 
     let report = server.find(|message| match message {

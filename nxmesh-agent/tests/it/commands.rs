@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{io::Write, net::TcpStream, time::Duration};
 
 use nxmesh_agent::OnExit;
 use nxmesh_core::gateway::link::{
@@ -64,6 +64,23 @@ async fn a_reload_that_nginx_refuses_is_told_although_old_workers_answer() {
     assert_eq!(success, "false");
     assert!(message.contains("unexpected end of file"), "{message}");
     assert_eq!(answered(port).await.as_deref(), Some("one"));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_is_gone_when_it_is_said_to_be_stopped_whoever_still_talks_to_it() {
+    let state = State::new();
+    let mut agent = start(&state.path());
+    let (mut server, _) = agent.accept().await;
+    let port = free_port();
+    assert_eq!(server.apply(&config(1, port, "one")).await.0.last(), Some(&ApplyStatus::Success));
+    let mut talker = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    talker.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    let master = agent.nginx_pid();
+    let stop = CommandAction::Stop { graceful: true, timeout: Duration::from_secs(1) };
+    assert_eq!(order(&mut server, stop).await.0, "true");
+    let stat = std::fs::read_to_string(format!("/proc/{master}/stat")).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
     agent.stop().await;
 }
 

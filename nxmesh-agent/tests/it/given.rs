@@ -61,14 +61,33 @@ pub(crate) fn start(state: &Path) -> Running {
     start_with(state, OnExit::Keep)
 }
 
+pub(crate) fn start_with(state: &Path, on_exit: OnExit) -> Running {
+    start_nginx(nginx(), state, on_exit)
+}
+
+/// The nginx of the distribution.
+pub(crate) fn nginx() -> PathBuf {
+    find("NXMESH_TEST_NGINX", "/usr/sbin/nginx".into())
+}
+
+/// A current nginx.
+pub(crate) fn current_nginx() -> PathBuf {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/nginx-current");
+    find("NXMESH_TEST_NGINX_CURRENT", tools)
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "this is the test's own task, and the program is named in the environment"
+    reason = "which program to test with is said in the environment"
 )]
-pub(crate) fn start_with(state: &Path, on_exit: OnExit) -> Running {
-    let nginx = std::env::var("NXMESH_TEST_NGINX").unwrap_or_else(|_| "/usr/sbin/nginx".to_owned());
-    let nginx = PathBuf::from(nginx);
+fn find(variable: &str, usual: PathBuf) -> PathBuf {
+    let nginx = std::env::var(variable).map_or(usual, PathBuf::from);
     assert!(nginx.is_file(), "{} is missing: ./scripts/test installs it", nginx.display());
+    nginx
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the test's own task")]
+pub(crate) fn start_nginx(nginx: PathBuf, state: &Path, on_exit: OnExit) -> Running {
     let (dialed, links) = mpsc::unbounded_channel();
     let settings = AgentSettings {
         nginx,

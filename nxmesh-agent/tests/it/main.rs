@@ -10,5 +10,6 @@
 mod apply;
 mod commands;
 mod given;
+mod program;
 mod recover;
 mod rollback;

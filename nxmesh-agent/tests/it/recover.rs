@@ -1,10 +1,14 @@
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
-use nxmesh_core::gateway::link::ApplyStatus::Success;
+use nxmesh_core::gateway::link::{
+    AgentMessage,
+    ApplyStatus::{RolledBack, Success},
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::given::{State, answered, config, free_port, nginx_pid, start, until};
@@ -114,5 +118,33 @@ async fn a_configuration_that_does_not_start_gives_way_to_the_last_that_did() {
     let agent = start(&state.path());
     until_served_by_another(&state.path(), before, port, "two").await;
     assert_eq!(target(&state.path(), "current"), two);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_somebody_took_meanwhile_is_told_and_served_again_when_it_is_free() {
+    let (state, port) = (State::new(), free_port());
+    applied_twice(&state, port).await;
+    let before = nginx_pid(&state.path()).unwrap();
+    kill_process(Pid::from_raw(before).unwrap(), Signal::TERM).unwrap();
+    until("nginx to end", async || answered(port).await.is_none()).await;
+    let holder = TcpListener::bind(("0.0.0.0", port)).unwrap();
+    let mut agent = start(&state.path());
+    let (mut server, registration) = agent.accept().await;
+    // Nothing is proven, so whatever the server wants is sent again, and its fate told.
+    assert_eq!(registration.config_checksum, "");
+    let (steps, reason) = server.apply(&config(2, port, "two")).await;
+    assert_eq!(steps.last(), Some(&RolledBack));
+    assert!(reason.contains("(98: "), "{reason}");
+    drop(holder);
+    until_served_by_another(&state.path(), before, port, "two").await;
+    until("the proof to be told", async || {
+        let told = server.find(|message| match message {
+            AgentMessage::Health(report) => Some(report.config_checksum),
+            _ => None,
+        });
+        told.await == "sum2"
+    })
+    .await;
     agent.stop().await;
 }
