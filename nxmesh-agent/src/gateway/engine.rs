@@ -262,8 +262,8 @@ impl Engine {
             Some(before) => self.go_back(&before, &error).await,
             None => Ok(()),
         };
-        if let Err(undoing) = undone {
-            tracing::error!(error = undoing.full(), "cannot go back to the configuration before");
+        if let Err(error) = undone {
+            tracing::error!(error = error.full(), "cannot go back to the configuration before");
         }
         Err(Setback { status: ApplyStatus::RolledBack, error })
     }
