@@ -68,6 +68,12 @@ impl Agent {
         let Self { dir, settings, connector, clock } = self;
         let nginx =
             Nginx::new(settings.nginx.clone(), settings.nginx_user.clone(), Arc::clone(&dir));
+        if rustix::process::geteuid().is_root()
+            && let Some(folder) = dir.closed_above()
+        {
+            let folder = folder.display();
+            tracing::warn!(%folder, "nginx's workers are another user, who cannot pass through this folder: large bodies will fail; choose a state folder elsewhere, or open it (chmod o+x)");
+        }
         let tasks = Tasks::default();
         // Whoever drops this future stops the agent too.
         let _guard = tasks.stop_on_drop();

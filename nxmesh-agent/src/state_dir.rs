@@ -110,6 +110,13 @@ impl StateDir {
         &self.root
     }
 
+    /// A folder above this one that other users cannot pass through, if there is one: workers
+    /// of another user then cannot keep what does not fit into memory.
+    pub(crate) fn closed_above(&self) -> Option<&Path> {
+        let open = |it: &&Path| fs::metadata(it).is_ok_and(|it| it.permissions().mode() & 1 == 1);
+        self.root.ancestors().find(|it| !open(it))
+    }
+
     pub(crate) fn generations(&self) -> PathBuf {
         self.root.join("gen")
     }
@@ -224,6 +231,17 @@ mod tests {
         drop(StateDir::open(folder.path()).unwrap());
         let mode = fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o751 | 0o010);
+    }
+
+    #[test]
+    fn a_closed_folder_above_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let above = folder.path().canonicalize().unwrap();
+        let dir = StateDir::open(&above.join("a/b")).unwrap();
+        for (mode, closed) in [(0o755, None), (0o711, None), (0o750, Some(above.as_path()))] {
+            fs::set_permissions(&above, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(dir.closed_above(), closed);
+        }
     }
 
     #[test]

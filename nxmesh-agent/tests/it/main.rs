@@ -8,6 +8,7 @@
 )]
 
 mod apply;
+mod bodies;
 mod commands;
 mod given;
 mod program;

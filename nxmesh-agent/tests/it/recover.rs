@@ -127,8 +127,12 @@ async fn a_port_that_somebody_took_meanwhile_is_told_and_served_again_when_it_is
     applied_twice(&state, port).await;
     let before = nginx_pid(&state.path()).unwrap();
     kill_process(Pid::from_raw(before).unwrap(), Signal::TERM).unwrap();
-    until("nginx to end", async || answered(port).await.is_none()).await;
-    let holder = TcpListener::bind(("0.0.0.0", port)).unwrap();
+    let mut holder = None;
+    until("nginx to let go of the port", async || {
+        holder = TcpListener::bind(("0.0.0.0", port)).ok();
+        holder.is_some()
+    })
+    .await;
     let mut agent = start(&state.path());
     let (mut server, registration) = agent.accept().await;
     // Nothing is proven, so whatever the server wants is sent again, and its fate told.
