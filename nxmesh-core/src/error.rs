@@ -95,6 +95,11 @@ impl Error {
         Self::new(ErrorKind::NotFound, format!("no {noun} has the id {id}"))
     }
 
+    /// The same once more, for another caller; the cause stays with the first.
+    pub(crate) fn again(&self) -> Self {
+        Self::new(self.kind, self.message.clone()).with_fields(self.fields.clone())
+    }
+
     /// An object whose workspace is hidden is hidden itself: `missing` says so.
     pub(crate) fn or_missing(self, missing: impl FnOnce() -> Self) -> Self {
         if self.kind == ErrorKind::NotFound { missing() } else { self }

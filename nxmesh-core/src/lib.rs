@@ -4,8 +4,8 @@
 //! [`tenancy`] is who there is and what belongs to whom; [`gateway`] is agents and
 //! what they serve.
 //!
-//! **To extend it**, implement the contracts: [`tenancy::TenancyStore`] and
-//! [`gateway::GatewayStore`] for a database, [`gateway::link`] for a transport, and
+//! **To extend it**, implement the contracts: [`tenancy::TenancyStore`],
+//! [`gateway::GatewayStore`] and [`LeaseStore`] for a database, [`gateway::link`] for a transport, and
 //! run the suites in `conformance` (a cargo feature) on them.
 
 pub mod gateway;
@@ -22,7 +22,9 @@ mod actor;
 mod clock;
 mod error;
 mod etag;
+mod housekeeping;
 mod id;
+mod lease;
 mod mesh;
 mod page;
 mod patch;
@@ -39,6 +41,7 @@ pub use self::{
     error::{Error, ErrorKind, FieldCode, FieldError, Result},
     etag::{ETag, IfMatch},
     id::Id,
+    lease::LeaseStore,
     mesh::{Mesh, MeshBuilder},
     page::{Page, PageMeta, PageRequest},
     patch::{MergePatch, from_json},

@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     Clock, Error, ErrorKind, Result, SystemClock, Tasks,
     gateway::Gateway,
+    housekeeping,
     store::Stores,
     tenancy::{MasterKey, Tenancy},
 };
@@ -113,12 +114,14 @@ impl MeshBuilder {
     /// [`Corrupt`](ErrorKind::Corrupt) when the master key is not the one of the store.
     pub async fn build(self) -> Result<Mesh> {
         let missing = || Error::new(ErrorKind::Invalid, "no store: name one by MeshBuilder::store");
-        let Stores { tenancy, gateway } = self.stores.ok_or_else(missing)?;
+        let stores = self.stores.ok_or_else(missing)?;
         let master = self.master_key.unwrap_or_else(MasterKey::generate);
         let tasks = Tasks::default();
-        let tenancy = Tenancy::open(tenancy, Arc::clone(&self.clock), &master).await?;
+        let tenancy =
+            Tenancy::open(Arc::clone(&stores.tenancy), Arc::clone(&self.clock), &master).await?;
+        housekeeping::start(stores.clone(), Arc::clone(&self.clock), &tasks);
         let gateway = Gateway::open(
-            gateway,
+            stores.gateway,
             tenancy.clone(),
             self.clock,
             tasks.clone(),

@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::path::Path;
+
 use nxmesh_core::{
-    ErrorKind,
+    Actor, ErrorKind, ManualClock, Mesh, PageRequest, Secret,
     conformance::given,
+    gateway::AgentId,
     store::{Stores, sqlite::SqliteStore},
+    tenancy::MasterKey,
 };
+use serde_json::{Value, json};
 
 /// A store, and the folder it is in.
 async fn open() -> (SqliteStore, tempfile::TempDir) {
@@ -88,4 +93,55 @@ async fn a_lock_that_somebody_else_holds_is_told_and_what_was_refused_is_not_don
     holder.execute_batch("ROLLBACK").unwrap();
     assert_eq!(stores.tenancy.user(user.id).await.unwrap(), None);
     stores.tenancy.commit(create()).await.unwrap();
+}
+
+/// What was stored by the program when the schema had version 1, and what it answered then.
+#[tokio::test]
+async fn a_file_of_the_first_version_opens_with_all_that_is_in_it() {
+    let upgrade = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upgrade");
+    let answers = std::fs::read_to_string(upgrade.join("schema_1.json")).unwrap();
+    let answers: Value = serde_json::from_str(&answers).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mesh.db");
+    std::fs::copy(upgrade.join("schema_1.db"), &path).unwrap();
+    let then = "2026-11-21T07:40:00Z".parse().unwrap();
+    // Twice: what was upgraded opens again.
+    for first in [true, false] {
+        let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        let mesh = Mesh::builder()
+            .store(SqliteStore::open(&path).await.unwrap())
+            .master_key(MasterKey::parse(key).unwrap())
+            .clock(ManualClock::new(then))
+            .build()
+            .await
+            .unwrap();
+        let auth = mesh.tenancy().auth();
+        let password = Secret::new("correct horse battery".to_owned());
+        let login = auth.login("admin@example.com", password).await.unwrap();
+        let actor = auth.authenticate(login.access_token.expose()).unwrap();
+        assert_eq!(everything(&mesh, &actor, &answers).await, answers);
+        let refreshed = auth.refresh(answers["refresh_token"].as_str().unwrap()).await;
+        assert_eq!(refreshed.is_ok(), first, "a refresh token works once");
+        mesh.shutdown().await;
+    }
+}
+
+/// All that the file has, as the API showed it.
+async fn everything(mesh: &Mesh, actor: &Actor, answers: &Value) -> Value {
+    let page = PageRequest::default();
+    let organizations = mesh.tenancy().organizations().list(actor, page).await.unwrap();
+    let workspaces = mesh.tenancy().workspaces();
+    let workspaces = workspaces.list(actor, organizations.data[0].id, page).await.unwrap();
+    let workspace = workspaces.data[0].id;
+    let hosts = mesh.gateway().virtual_hosts().list(actor, workspace, page).await.unwrap();
+    let upstreams = mesh.gateway().upstreams().list(actor, workspace, page).await.unwrap();
+    let id: AgentId = serde_json::from_value(answers["agent"]["id"].clone()).unwrap();
+    let agent = mesh.gateway().agents().get(actor, id).await.unwrap();
+    // By text, in which numbers are as short as they were.
+    let agent: Value = serde_json::from_str(&serde_json::to_string(&agent).unwrap()).unwrap();
+    json!({
+        "organizations": organizations, "workspaces": workspaces, "hosts": hosts,
+        "upstreams": upstreams, "agent": agent,
+        "refresh_token": answers["refresh_token"], "token": answers["token"],
+    })
 }

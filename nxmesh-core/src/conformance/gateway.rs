@@ -9,12 +9,17 @@
 
 use std::sync::Arc;
 
-use super::given::{agent, at, change, id, secret, stored_workspace, upstream, virtual_host};
+use tokio::sync::broadcast;
+
+use super::{
+    PATIENCE,
+    given::{agent, at, change, id, secret, step, stored_workspace, upstream, virtual_host},
+};
 use crate::{
     ErrorKind, PageRequest, Revision, RevisionNumber, TokenHash,
     gateway::{
         AgentFilter, AgentName, AgentSpec, AgentState, AgentStatus, GatewayChange, GatewayWrite,
-        LabelSelector, Moved, Snapshot,
+        LabelSelector, Moved, News, Snapshot,
     },
     store::Stores,
     tenancy::{Settings, TenancyChange, Workspace},
@@ -54,8 +59,8 @@ pub async fn a_commit_is_read_back_whole(stores: &Stores) {
         GatewayWrite::PutAgent(Arc::new(agent.clone())),
     ];
     let token = secret(&agent, "token");
-    let with_token =
-        GatewayChange { secret: Some(token.clone()), ..change(workspace.id, 0, writes.clone()) };
+    let mut with_token = change(workspace.id, 0, writes.clone());
+    with_token.steps[0].secret = Some(token.clone());
     stores.gateway.commit(with_token).await.unwrap();
     assert_eq!(stores.gateway.virtual_host(host.id).await.unwrap(), Some(host));
     assert_eq!(stores.gateway.upstream(upstream.id).await.unwrap(), Some(upstream));
@@ -85,7 +90,8 @@ pub async fn a_refused_commit_leaves_nothing(stores: &Stores) {
     let hash = secret.hash;
     let writes =
         vec![GatewayWrite::PutVirtualHost(Arc::new(host)), GatewayWrite::PutAgent(Arc::new(agent))];
-    let stale = GatewayChange { secret: Some(secret), ..change(workspace.id, 0, writes) };
+    let mut stale = change(workspace.id, 0, writes);
+    stale.steps[0].secret = Some(secret);
     assert_eq!(refused(stores, stale).await, ErrorKind::Stale);
     assert_eq!(stores.gateway.virtual_host(host_id).await.unwrap(), None);
     assert_eq!(stores.gateway.agent(agent_id).await.unwrap(), None);
@@ -148,7 +154,7 @@ pub async fn each_revision_says_who_and_why(stores: &Stores) {
     stores.gateway.commit(made.clone()).await.unwrap();
     assert_eq!(
         stores.gateway.revision(workspace.id, RevisionNumber(1)).await.unwrap(),
-        Some(made.revision)
+        Some(made.steps[0].revision.clone())
     );
     assert_eq!(stores.gateway.revision(workspace.id, RevisionNumber(2)).await.unwrap(), None);
 }
@@ -202,7 +208,7 @@ pub async fn agents_are_listed_as_filtered(stores: &Stores) {
     for (agent, status) in
         agents.iter().skip(1).zip([seen(false, 100), seen(true, 10), seen(true, 100)])
     {
-        assert!(stores.gateway.record_agent_status(agent.id, &status).await.unwrap());
+        assert!(stores.gateway.open_agent_session(agent.id, id(), &status).await.unwrap());
     }
     let list = async |state, selector: Option<&str>, per_page| {
         let label_selector = selector.map(|it| LabelSelector::parse(it).unwrap());
@@ -226,15 +232,18 @@ pub async fn an_agent_keeps_its_status_when_it_is_renamed(stores: &Stores) {
     let made = agent(workspace.id, "a", 0);
     let put = |agent: &AgentSpec| vec![GatewayWrite::PutAgent(Arc::new(agent.clone()))];
     stores.gateway.commit(change(workspace.id, 0, put(&made))).await.unwrap();
-    stores.gateway.record_agent_status(made.id, &seen(true, 1)).await.unwrap();
+    let session = id();
+    stores.gateway.open_agent_session(made.id, session, &seen(true, 1)).await.unwrap();
     let renamed = AgentSpec { name: AgentName::parse("b").unwrap(), ..made };
     stores.gateway.commit(change(workspace.id, 1, put(&renamed))).await.unwrap();
     let found = stores.gateway.agent(renamed.id).await.unwrap().unwrap();
     assert_eq!((found.spec, found.status), (renamed, seen(true, 1)));
+    assert_eq!(found.session, Some(session));
 }
 
 pub async fn the_status_of_an_agent_that_is_gone_is_not_kept(stores: &Stores) {
-    assert!(!stores.gateway.record_agent_status(id(), &seen(true, 1)).await.unwrap());
+    assert!(!stores.gateway.open_agent_session(id(), id(), &seen(true, 1)).await.unwrap());
+    assert!(!stores.gateway.record_agent_status(id(), id(), &seen(true, 1)).await.unwrap());
 }
 
 pub async fn a_deleted_agent_loses_its_secrets(stores: &Stores) {
@@ -242,7 +251,8 @@ pub async fn a_deleted_agent_loses_its_secrets(stores: &Stores) {
     let made = agent(workspace.id, "a", 0);
     let secret = secret(&made, "token");
     let writes = vec![GatewayWrite::PutAgent(Arc::new(made.clone()))];
-    let create = GatewayChange { secret: Some(secret.clone()), ..change(workspace.id, 0, writes) };
+    let mut create = change(workspace.id, 0, writes);
+    create.steps[0].secret = Some(secret.clone());
     stores.gateway.commit(create).await.unwrap();
     stores
         .gateway
@@ -280,24 +290,28 @@ pub async fn a_secret_needs_its_agent(stores: &Stores) {
     assert_eq!(stores.gateway.agent_secret(&TokenHash::of("1")).await.unwrap(), None);
 }
 
+/// Waits until something is heard of; fails when it is not.
+async fn heard(news: &mut broadcast::Receiver<News>, wanted: News) {
+    let hear = async { while news.recv().await.unwrap() != wanted {} };
+    tokio::time::timeout(PATIENCE, hear).await.unwrap_or_else(|_| panic!("no news of {wanted:?}"));
+}
+
 pub async fn every_move_is_announced(stores: &Stores) {
     let (workspace, owner) = stored_workspace(stores).await;
-    let mut moved = stores.gateway.subscribe();
+    let mut news = stores.gateway.subscribe();
     let workspace_id = workspace.id;
+    let moved = |revision| News::Moved(Moved { workspace_id, revision });
     stores.gateway.commit(change(workspace_id, 0, Vec::new())).await.unwrap();
-    assert_eq!(
-        moved.recv().await.unwrap(),
-        Moved { workspace_id, revision: Some(RevisionNumber(1)) }
-    );
+    heard(&mut news, moved(Some(RevisionNumber(1)))).await;
     let number = RevisionNumber(2);
     let revision =
         Revision { workspace_id, number, author: owner, reason: String::new(), created_at: at(0) };
     let update = TenancyChange::UpdateWorkspace { workspace, base: RevisionNumber(1), revision };
     stores.tenancy.commit(update).await.unwrap();
-    assert_eq!(moved.recv().await.unwrap(), Moved { workspace_id, revision: Some(number) });
+    heard(&mut news, moved(Some(number))).await;
     let delete = TenancyChange::DeleteWorkspace { id: workspace_id, base: RevisionNumber(0) };
     stores.tenancy.commit(delete).await.unwrap();
-    assert_eq!(moved.recv().await.unwrap(), Moved { workspace_id, revision: None });
+    heard(&mut news, moved(None)).await;
 }
 
 pub async fn settings_are_part_of_the_snapshot(stores: &Stores) {
@@ -315,4 +329,110 @@ pub async fn settings_are_part_of_the_snapshot(stores: &Stores) {
     let since =
         stores.gateway.writes_since(workspace_id, RevisionNumber(0)).await.unwrap().unwrap();
     assert_eq!(since.writes, [GatewayWrite::PutSettings(Arc::new(settings))]);
+}
+
+pub async fn heads_are_of_the_workspaces_that_are_there(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    stores.gateway.commit(change(workspace.id, 0, Vec::new())).await.unwrap();
+    let heads = stores.gateway.heads(&[workspace.id, id()]).await.unwrap();
+    assert_eq!(heads, [(workspace.id, RevisionNumber(1))].into());
+    assert_eq!(stores.gateway.heads(&[]).await.unwrap(), [].into());
+}
+
+pub async fn steps_are_committed_together_and_the_last_write_stays(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let host = virtual_host(workspace.id, "a", 0);
+    let gone = virtual_host(workspace.id, "gone", 0);
+    let back = upstream(workspace.id, "back", 0);
+    let agent = agent(workspace.id, "a", 0);
+    let later = virtual_host(workspace.id, "b", 0);
+    let renamed = crate::gateway::VirtualHost { spec: later.spec, ..host.clone() };
+    let put = |it: &crate::gateway::VirtualHost| GatewayWrite::PutVirtualHost(Arc::new(it.clone()));
+    let put_back = || GatewayWrite::PutUpstream(Arc::new(back.clone()));
+    let writes = [
+        vec![put(&host), put(&gone), put_back()],
+        vec![put(&renamed), GatewayWrite::DeleteUpstream(back.id)],
+        vec![GatewayWrite::DeleteVirtualHost(gone.id), put_back()],
+        vec![GatewayWrite::PutAgent(Arc::new(agent.clone()))],
+    ];
+    let numbers = (1..).map(RevisionNumber);
+    let mut steps: Vec<_> =
+        numbers.zip(writes.clone()).map(|(at, it)| step(workspace.id, at, it)).collect();
+    steps[3].secret = Some(secret(&agent, "token"));
+    let all = GatewayChange { workspace_id: workspace.id, base: RevisionNumber(0), steps };
+    assert_eq!(all.head(), RevisionNumber(4));
+    stores.gateway.commit(all.clone()).await.unwrap();
+    assert_eq!(stores.gateway.virtual_host(host.id).await.unwrap(), Some(renamed));
+    assert_eq!(stores.gateway.virtual_host(gone.id).await.unwrap(), None);
+    assert_eq!(stores.gateway.upstream(back.id).await.unwrap(), Some(back));
+    assert!(stores.gateway.agent_secret(&TokenHash::of("token")).await.unwrap().is_some());
+    for step in &all.steps {
+        let number = step.revision.number;
+        let found = stores.gateway.revision(workspace.id, number).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&step.revision));
+    }
+    let since = stores.gateway.writes_since(workspace.id, RevisionNumber(1)).await.unwrap();
+    assert_eq!(since.unwrap().writes, writes[1..].concat());
+    assert_eq!(refused(stores, all).await, ErrorKind::Stale);
+}
+
+pub async fn of_sixty_four_writers_none_loses_a_change(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let writers = (0..64).map(async |number| {
+        let host = Arc::new(virtual_host(workspace.id, &format!("host{number}"), number));
+        let mut lost = 0;
+        loop {
+            let heads = stores.gateway.heads(&[workspace.id]).await.unwrap();
+            let write = GatewayWrite::PutVirtualHost(Arc::clone(&host));
+            let change = change(workspace.id, heads[&workspace.id].0, vec![write]);
+            tokio::task::yield_now().await;
+            match stores.gateway.commit(change).await {
+                Ok(()) => return lost,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Stale, "{error}"),
+            }
+            lost += 1;
+        }
+    });
+    let lost: u64 = futures::future::join_all(writers).await.into_iter().sum();
+    assert!(lost > 0, "nobody met anybody");
+    let snapshot = stores.gateway.snapshot(workspace.id).await.unwrap().unwrap();
+    assert_eq!((snapshot.revision().0, snapshot.virtual_hosts().len()), (64, 64));
+    let since = stores.gateway.writes_since(workspace.id, RevisionNumber(0)).await.unwrap();
+    assert_eq!(since.unwrap().writes.len(), 64);
+}
+
+pub async fn a_connection_holds_an_agent_until_a_newer_one_does(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let made = agent(workspace.id, "a", 0);
+    let writes = vec![GatewayWrite::PutAgent(Arc::new(made.clone()))];
+    stores.gateway.commit(change(workspace.id, 0, writes)).await.unwrap();
+    let status = async || stores.gateway.agent(made.id).await.unwrap().unwrap().status;
+    let [first, second] = [id(), id()];
+    let record = |session, status| async move {
+        stores.gateway.record_agent_status(made.id, session, &status).await.unwrap()
+    };
+    assert!(!record(first, seen(true, 1)).await, "it holds nothing yet");
+    assert!(stores.gateway.open_agent_session(made.id, first, &seen(true, 2)).await.unwrap());
+    assert!(record(first, seen(true, 3)).await);
+    assert!(stores.gateway.open_agent_session(made.id, second, &seen(true, 4)).await.unwrap());
+    assert!(!record(first, seen(false, 5)).await, "a newer one holds it");
+    assert_eq!(status().await, seen(true, 4));
+    assert!(record(second, seen(true, 6)).await);
+    assert_eq!(status().await, seen(true, 6));
+}
+
+pub async fn secrets_that_expired_are_dropped(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let made = agent(workspace.id, "a", 0);
+    let writes = vec![GatewayWrite::PutAgent(Arc::new(made.clone()))];
+    stores.gateway.commit(change(workspace.id, 0, writes)).await.unwrap();
+    for (text, expires_at) in [("old", Some(at(9))), ("new", Some(at(10))), ("ever", None)] {
+        let secret = crate::gateway::AgentSecret { expires_at, ..secret(&made, text) };
+        assert!(stores.gateway.add_agent_secret(secret).await.unwrap());
+    }
+    assert_eq!(stores.gateway.drop_expired(at(10)).await.unwrap(), 1);
+    for (text, there) in [("old", false), ("new", true), ("ever", true)] {
+        let found = stores.gateway.agent_secret(&TokenHash::of(text)).await.unwrap();
+        assert_eq!(found.is_some(), there, "{text}");
+    }
 }

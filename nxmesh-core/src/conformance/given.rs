@@ -13,7 +13,7 @@ use crate::{
     Id, Revision, RevisionNumber, TokenHash, from_json,
     gateway::{
         AgentName, AgentSecret, AgentSpec, GatewayChange, GatewayWrite, Labels, NewUpstream,
-        NewVirtualHost, Upstream, VirtualHost,
+        NewVirtualHost, Step, Upstream, VirtualHost,
     },
     store::Stores,
     tenancy::{
@@ -127,14 +127,21 @@ pub fn agent(of: WorkspaceId, name: &str, seconds: i64) -> AgentSpec {
 /// The next revision of a workspace that is at `base`, with these writes.
 #[must_use]
 pub fn change(of: WorkspaceId, base: u64, writes: Vec<GatewayWrite>) -> GatewayChange {
+    let base = RevisionNumber(base);
+    GatewayChange { workspace_id: of, base, steps: vec![step(of, base.next(), writes)] }
+}
+
+/// One revision with these writes.
+#[must_use]
+pub fn step(of: WorkspaceId, number: RevisionNumber, writes: Vec<GatewayWrite>) -> Step {
     let revision = Revision {
         workspace_id: of,
-        number: RevisionNumber(base + 1),
+        number,
         author: id(),
         reason: format!("write {}", writes.len()),
         created_at: at(0),
     };
-    GatewayChange { base: RevisionNumber(base), revision, writes, secret: None }
+    Step { revision, writes, secret: None }
 }
 
 /// A secret of an agent.

@@ -12,10 +12,16 @@
 //! process). Names in it are looked up in modules below: write paths from a crate's root. Each test gets a
 //! fresh, empty store. New tests may come with any release.
 
+pub mod commands;
 pub mod gateway;
 pub mod given;
+pub mod leases;
+pub mod limits;
 pub mod links;
 pub mod tenancy;
+
+/// How long anything may take before it counts as not coming.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Makes a test of each behaviour, on the stores that the closure opens.
 #[macro_export]
@@ -39,9 +45,12 @@ macro_rules! store_conformance_tests {
             a_deleted_workspace_takes_what_it_serves_along,
             a_refresh_token_rotates_once,
             a_revoked_family_is_gone,
-            expired_refresh_tokens_are_dropped_at_the_next_login,
+            refresh_tokens_that_expired_are_dropped,
+            a_refresh_token_needs_its_user,
             there_is_one_signing_key,
             of_many_at_once_one_slug_wins,
+            of_two_first_users_one_is_made,
+            of_many_uses_of_a_refresh_token_one_counts,
         );
         $crate::store_conformance_tests!(@ $open, gateway:
             a_new_workspace_is_empty_at_revision_zero,
@@ -62,12 +71,37 @@ macro_rules! store_conformance_tests {
             a_secret_needs_its_agent,
             every_move_is_announced,
             settings_are_part_of_the_snapshot,
+            heads_are_of_the_workspaces_that_are_there,
+            steps_are_committed_together_and_the_last_write_stays,
+            of_sixty_four_writers_none_loses_a_change,
+            a_connection_holds_an_agent_until_a_newer_one_does,
+            secrets_that_expired_are_dropped,
+        );
+        $crate::store_conformance_tests!(@ $open, commands:
+            a_command_waits_for_its_agent_and_is_taken_once,
+            an_answer_is_announced_and_kept,
+            a_command_that_nobody_takes_in_time_is_not_taken,
+            one_command_too_many_is_refused,
+        );
+        $crate::store_conformance_tests!(@ $open, leases:
+            a_lease_has_one_holder,
+            a_lease_that_is_not_renewed_ends,
+            only_its_holder_returns_a_lease,
+            of_many_at_once_one_takes_a_lease,
+        );
+        $crate::store_conformance_tests!(@ $open, limits:
+            any_text_is_kept_as_it_is,
+            the_largest_objects_are_kept,
+            a_change_of_a_thousand_objects_is_one_change,
+            a_commit_that_is_given_up_is_whole_or_nothing,
+            a_change_of_tenancy_that_is_given_up_is_whole_or_nothing,
+            reads_that_are_given_up_harm_no_later_one,
         );
     };
     (@ $open:expr, $area:ident: $($name:ident),* $(,)?) => {
         mod $area {
             $(
-                #[tokio::test]
+                #[tokio::test(flavor = "multi_thread")]
                 async fn $name() {
                     let (store, _kept) = ($open)().await;
                     $crate::conformance::$area::$name(&$crate::store::Stores::from(store)).await;

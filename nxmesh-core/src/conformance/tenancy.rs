@@ -245,11 +245,7 @@ fn token(text: &str, family: u128, user_id: UserId, seconds: i64) -> RefreshToke
 pub async fn a_refresh_token_rotates_once(stores: &Stores) {
     let user = stored_user(stores, "a@b.c").await;
     let (first, second) = (token("1", 1, user, 60), token("2", 1, user, 60));
-    stores
-        .tenancy
-        .commit(TenancyChange::AddRefreshToken { token: first.clone(), now: at(0) })
-        .await
-        .unwrap();
+    stores.tenancy.commit(TenancyChange::AddRefreshToken(first.clone())).await.unwrap();
     let rotate = || TenancyChange::RotateRefreshToken { used: first.hash, next: second.clone() };
     stores.tenancy.commit(rotate()).await.unwrap();
     let used = RefreshToken { used: true, ..first.clone() };
@@ -264,7 +260,7 @@ pub async fn a_refresh_token_rotates_once(stores: &Stores) {
 pub async fn a_revoked_family_is_gone(stores: &Stores) {
     let user = stored_user(stores, "a@b.c").await;
     for token in [token("1", 1, user, 60), token("2", 1, user, 60), token("3", 2, user, 60)] {
-        stores.tenancy.commit(TenancyChange::AddRefreshToken { token, now: at(0) }).await.unwrap();
+        stores.tenancy.commit(TenancyChange::AddRefreshToken(token)).await.unwrap();
     }
     stores.tenancy.commit(TenancyChange::RevokeFamily(Uuid::from_u128(1))).await.unwrap();
     for (text, there) in [("1", false), ("2", false), ("3", true)] {
@@ -275,13 +271,47 @@ pub async fn a_revoked_family_is_gone(stores: &Stores) {
     }
 }
 
-pub async fn expired_refresh_tokens_are_dropped_at_the_next_login(stores: &Stores) {
+pub async fn refresh_tokens_that_expired_are_dropped(stores: &Stores) {
     let user = stored_user(stores, "a@b.c").await;
-    let add = |token, now| TenancyChange::AddRefreshToken { token, now };
-    stores.tenancy.commit(add(token("1", 1, user, 60), at(0))).await.unwrap();
-    stores.tenancy.commit(add(token("2", 2, user, 120), at(60))).await.unwrap();
+    for token in [token("1", 1, user, 59), token("2", 2, user, 60)] {
+        stores.tenancy.commit(TenancyChange::AddRefreshToken(token)).await.unwrap();
+    }
+    assert_eq!(stores.tenancy.drop_expired(at(60)).await.unwrap(), 1);
     assert_eq!(stores.tenancy.refresh_token(&TokenHash::of("1")).await.unwrap(), None);
     assert!(stores.tenancy.refresh_token(&TokenHash::of("2")).await.unwrap().is_some());
+}
+
+pub async fn a_refresh_token_needs_its_user(stores: &Stores) {
+    let nobody = TenancyChange::AddRefreshToken(token("1", 1, super::given::id(), 60));
+    assert_eq!(refused(stores, nobody).await, ErrorKind::NotFound);
+}
+
+pub async fn of_two_first_users_one_is_made(stores: &Stores) {
+    let tries = (0..8).map(|number| {
+        let user = user(&format!("user{number}@example.com"));
+        stores.tenancy.commit(TenancyChange::CreateFirstUser(user))
+    });
+    let done = futures::future::join_all(tries).await;
+    assert_eq!(done.iter().filter(|it| it.is_ok()).count(), 1);
+    let lost = done.into_iter().filter_map(Result::err);
+    assert!(lost.into_iter().all(|it| it.kind() == ErrorKind::Conflict));
+}
+
+pub async fn of_many_uses_of_a_refresh_token_one_counts(stores: &Stores) {
+    let user = stored_user(stores, "a@b.c").await;
+    let first = token("first", 1, user, 60);
+    stores.tenancy.commit(TenancyChange::AddRefreshToken(first.clone())).await.unwrap();
+    let tries = (0..16).map(|number| {
+        let next = token(&format!("next{number}"), 1, user, 60);
+        stores.tenancy.commit(TenancyChange::RotateRefreshToken { used: first.hash, next })
+    });
+    let done = futures::future::join_all(tries).await;
+    assert_eq!(done.iter().filter(|it| it.is_ok()).count(), 1);
+    for (number, done) in done.iter().enumerate() {
+        let hash = TokenHash::of(&format!("next{number}"));
+        let found = stores.tenancy.refresh_token(&hash).await.unwrap();
+        assert_eq!(found.is_some(), done.is_ok(), "{number}");
+    }
 }
 
 pub async fn there_is_one_signing_key(stores: &Stores) {

@@ -3,7 +3,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
-    gateway::{LabelSelector, Labels, labels, link::ApplyStatus},
+    gateway::{
+        LabelSelector, Labels, labels,
+        link::{ApplyStatus, ServerLink},
+    },
     tenancy::WorkspaceId,
     text::{check_label, text_type},
 };
@@ -204,6 +207,9 @@ impl AgentStatus {
     }
 }
 
+/// Names a connection of an agent, on whichever server.
+pub type SessionId = Id<ServerLink>;
+
 /// An agent as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentRecord {
@@ -211,6 +217,8 @@ pub struct AgentRecord {
     pub spec: AgentSpec,
     /// What the agent tells.
     pub status: AgentStatus,
+    /// The connection that holds the agent, or did last.
+    pub session: Option<SessionId>,
 }
 
 impl AgentRecord {

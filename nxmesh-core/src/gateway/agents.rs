@@ -12,6 +12,7 @@ use crate::{
         admission::TOKEN_PREFIX,
         conflict,
         context::{Context, Decision},
+        dispatch,
         link::CommandAction,
         store::AgentSecret,
     },
@@ -174,15 +175,16 @@ impl Agents {
         Ok(())
     }
 
-    /// Has the agent's nginx reload what it has, and waits for the answer, 10 s at most.
+    /// Has the agent's nginx reload what it has, and waits for the answer, 10 s at most. The
+    /// agent may be connected to another server of the same store.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound); [`Unavailable`](crate::ErrorKind::Unavailable) when the
     /// agent is not connected or does not answer.
     pub async fn reload(&self, actor: &Actor, id: AgentId) -> Result<ReloadOutcome> {
-        self.record(actor, id).await?;
+        let agent = self.record(actor, id).await?;
         let action = CommandAction::Reload { graceful: true };
-        let outcome = self.context.fleet.order(id, action, COMMAND_PATIENCE).await?;
+        let outcome = dispatch::order(&self.context, &agent, action, COMMAND_PATIENCE).await?;
         Ok(ReloadOutcome { success: outcome.success, message: outcome.message })
     }
 

@@ -8,6 +8,7 @@ use crate::{
     gateway::{
         Agents, GatewayStore, Upstreams, VirtualHosts,
         context::Context,
+        dispatch,
         fleet::Fleet,
         link::{HealthReport, LinkHost, ServerLink},
         session,
@@ -33,13 +34,14 @@ impl Gateway {
         heartbeat_interval: Duration,
     ) -> Self {
         let snapshots = Snapshots::new(Arc::clone(&store));
-        tasks.spawn(snapshots.clone().follow(tasks.clone()));
+        tasks.spawn(snapshots.clone().follow(store.subscribe(), tasks.clone()));
         let _tasks = tasks.stop_on_drop();
         let fleet = Fleet::default();
-        Self {
-            context: Context { store, tenancy, clock, tasks, snapshots, fleet, heartbeat_interval },
-            _tasks,
-        }
+        let context =
+            Context { store, tenancy, clock, tasks, snapshots, fleet, heartbeat_interval };
+        let commands = dispatch::serve(context.clone(), context.store.subscribe());
+        context.tasks.spawn(commands);
+        Self { context, _tasks }
     }
 
     /// The hosts beside nginx.

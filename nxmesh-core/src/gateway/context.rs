@@ -5,7 +5,10 @@ use chrono::{DateTime, Utc};
 use crate::{
     Actor, Clock, Error, ErrorKind, Result, Revision, Tasks,
     gateway::{
-        GatewayChange, GatewayStore, GatewayWrite, Snapshot, fleet::Fleet, snapshots::Snapshots,
+        GatewayStore, GatewayWrite, Snapshot, Step,
+        fleet::Fleet,
+        queue::{Committer, Pending},
+        snapshots::Snapshots,
         store::AgentSecret,
     },
     tenancy::{Tenancy, WorkspaceId},
@@ -48,38 +51,75 @@ impl Context {
     where
         T: Send,
     {
-        let _turn = self.snapshots.turn(workspace).await?;
         for _ in 0..MAX_ATTEMPTS {
-            let current = self.snapshots.get(workspace).await?;
-            let base = current.snapshot.revision();
-            let decision = decide(&current.snapshot)?;
-            if decision.writes.is_empty() {
-                return Ok(decision.answer);
-            }
-            let mut after = current.snapshot.clone();
-            after.apply(base.next(), decision.writes.clone());
-            (decision.check)(&after)?;
-            let revision = Revision {
-                workspace_id: workspace,
-                number: base.next(),
-                author: actor.user_id(),
-                reason: decision.reason,
-                created_at: self.clock.now(),
-            };
-            let change =
-                GatewayChange { base, revision, writes: decision.writes, secret: decision.secret };
-            match self.store.commit(change).await {
-                Ok(()) => {
-                    self.snapshots.publish(after);
-                    return Ok(decision.answer);
-                }
-                Err(error) if error.kind() == ErrorKind::Stale => {
-                    self.snapshots.refresh(workspace).await?
-                }
-                Err(error) => return Err(error),
+            let (answer, pending) = self.decide(actor, workspace, &decide).await?;
+            let Some(pending) = pending else { return answer };
+            match pending.committed().await {
+                Err(error) if error.kind() == ErrorKind::Stale => {}
+                done => return done.and(answer),
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "the workspace changes too fast: try again"))
+    }
+
+    /// Decides one change, and sends it on its way. What is refused, or needs nothing done,
+    /// waits too if what it stands on is not committed yet.
+    async fn decide<T>(
+        &self,
+        actor: &Actor,
+        workspace: WorkspaceId,
+        decide: &(impl Fn(&Snapshot) -> Result<Decision<T>> + Send + Sync),
+    ) -> Result<(Result<T>, Option<Pending>)>
+    where
+        T: Send,
+    {
+        let turn = self.snapshots.turn(workspace).await?;
+        let tip = turn.tip();
+        let settled = tip.is_none();
+        let current = match tip {
+            Some(tip) => tip,
+            None => Arc::clone(&self.snapshots.get(workspace).await?.snapshot),
+        };
+        let base = current.revision();
+        let (answer, step, after) = match self.step(actor, &current, decide) {
+            Ok((answer, Some((step, after)))) => (Ok(answer), Some(step), Arc::new(after)),
+            Ok((answer, None)) => (Ok(answer), None, current),
+            Err(error) => (Err(error), None, current),
+        };
+        if step.is_none() && settled {
+            return Ok((answer, None));
+        }
+        let committer = Committer {
+            store: Arc::clone(&self.store),
+            snapshots: self.snapshots.clone(),
+            tasks: self.tasks.clone(),
+        };
+        Ok((answer, Some(turn.push(base, step, after, committer)?)))
+    }
+
+    /// What a decision comes to on a snapshot, and what the snapshot is after it.
+    fn step<T>(
+        &self,
+        actor: &Actor,
+        current: &Snapshot,
+        decide: &impl Fn(&Snapshot) -> Result<Decision<T>>,
+    ) -> Result<(T, Option<(Step, Snapshot)>)> {
+        let Decision { answer, reason, writes, secret, check } = decide(current)?;
+        if writes.is_empty() {
+            return Ok((answer, None));
+        }
+        let number = current.revision().next();
+        let mut after = current.clone();
+        after.apply(number, writes.clone());
+        check(&after)?;
+        let revision = Revision {
+            workspace_id: current.workspace_id(),
+            number,
+            author: actor.user_id(),
+            reason,
+            created_at: self.clock.now(),
+        };
+        Ok((answer, Some((Step { revision, writes, secret }, after))))
     }
 }
 

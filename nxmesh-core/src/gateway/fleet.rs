@@ -85,6 +85,11 @@ impl Fleet {
         }
     }
 
+    /// Whether the agent is connected here.
+    pub(crate) fn has(&self, agent: AgentId) -> bool {
+        self.lock().by_agent.contains_key(&agent)
+    }
+
     /// Has the agent do something, and waits for its answer.
     pub(crate) async fn order(
         &self,

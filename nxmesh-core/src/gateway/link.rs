@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::Stream;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -234,7 +235,7 @@ pub struct ConfigStatus {
 }
 
 /// The steps of an apply. The last three are final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApplyStatus {
     /// Received.
@@ -261,7 +262,8 @@ pub struct Command {
 }
 
 /// What an agent can be told to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CommandAction {
     /// Reload nginx with what it has; not graceful means a restart.

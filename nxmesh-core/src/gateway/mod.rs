@@ -4,6 +4,7 @@ mod agent;
 mod agents;
 mod area;
 mod certificate;
+mod command;
 pub mod labels;
 pub mod link;
 mod location;
@@ -24,8 +25,11 @@ mod admission;
 mod conflict;
 mod context;
 mod convergence;
+mod dispatch;
 mod fleet;
+mod poll;
 mod project;
+mod queue;
 mod session;
 mod snapshots;
 mod status;
@@ -34,11 +38,12 @@ pub use self::{
     agent::{
         Agent, AgentFilter, AgentHealth, AgentId, AgentName, AgentRecord, AgentSpec, AgentState,
         AgentStatus, DeploymentMode, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken,
-        NginxState,
+        NginxState, SessionId,
     },
     agents::{Agents, COMMAND_PATIENCE, RegistrationToken, ReloadOutcome},
     area::Gateway,
     certificate::{Certificate, CertificateId},
+    command::{AgentCommand, CommandId, CommandOutcome},
     labels::Labels,
     location::{
         Header, Location, LocationTarget, MAX_HEADERS, MAX_REWRITES, NewLocation, RewriteFlag,
@@ -48,7 +53,10 @@ pub use self::{
     projection::{ConfigUpdate, Projection},
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,
-    store::{AgentSecret, GatewayChange, GatewayStore, GatewayWrite, Moved, Writes},
+    store::{
+        AgentSecret, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS, Moved, News,
+        Step, Writes,
+    },
     target::{MAX_NAMED_AGENTS, NewTargetAgents, TargetAgents},
     upstream::{
         Algorithm, HealthCheck, MAX_FAILS, MAX_KEEPALIVE, MAX_SECONDS, MAX_SERVERS, MAX_THRESHOLD,

@@ -13,7 +13,7 @@ use crate::gateway::{
 /// A snapshot that is handed to agents. Those who see the same share one update.
 #[derive(Debug)]
 pub(crate) struct Published {
-    pub(crate) snapshot: Snapshot,
+    pub(crate) snapshot: Arc<Snapshot>,
     named: BTreeSet<AgentId>,
     updates: Mutex<HashMap<View, Arc<ConfigUpdate>>>,
 }
@@ -26,7 +26,7 @@ struct View {
 }
 
 impl Published {
-    pub(crate) fn new(snapshot: Snapshot) -> Self {
+    pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
         let named = snapshot.virtual_hosts().values().flat_map(|host| match &host.target_agents {
             TargetAgents::Agents { agent_ids } => agent_ids.as_slice(),
             TargetAgents::All | TargetAgents::Selector { .. } => &[],

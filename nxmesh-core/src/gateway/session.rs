@@ -12,7 +12,7 @@ use crate::{
     Error, ErrorKind, Result, Secret, TokenHash,
     clock::new_id,
     gateway::{
-        AgentId, AgentStatus,
+        AgentId, AgentStatus, SessionId,
         admission::{self, Admission},
         context::Context,
         convergence::{Convergence, Next},
@@ -67,7 +67,10 @@ pub(crate) async fn report_health(
     let (agent, _) = admission::authenticate(context, credential).await?;
     let mut status = agent.status;
     status::note_health(&mut status, report, context.clock.now());
-    context.store.record_agent_status(agent.spec.id, &status).await.map(|_| ())
+    // One that never connected has nothing to report of.
+    let Some(session) = agent.session else { return Ok(()) };
+    // Whoever took over meanwhile knows better.
+    context.store.record_agent_status(agent.spec.id, session, &status).await.map(|_| ())
 }
 
 struct Session {
@@ -78,6 +81,9 @@ struct Session {
     published: watch::Receiver<Arc<Published>>,
     convergence: Convergence,
     status: AgentStatus,
+    id: SessionId,
+    /// Whether what is known of the agent is written down.
+    recorded: bool,
     unconfirmed_secret: Option<TokenHash>,
     pending: HashMap<String, oneshot::Sender<Outcome>>,
     last_heard: Instant,
@@ -99,6 +105,8 @@ impl Session {
             published,
             convergence,
             status: agent.status,
+            id: new_id(context.clock.as_ref()),
+            recorded: true,
             unconfirmed_secret: Some(secret),
             pending: HashMap::new(),
             last_heard: Instant::now(),
@@ -114,7 +122,10 @@ impl Session {
         credential: Option<Secret<String>>,
     ) -> Result<()> {
         status::note_registration(&mut self.status, registration, self.context.clock.now());
-        self.record().await;
+        let held = self.context.store.open_agent_session(self.agent, self.id, &self.status);
+        if !held.await? {
+            return Err(deleted());
+        }
         let heartbeat_interval = self.context.heartbeat_interval;
         let answer =
             RegistrationAnswer::Accepted { agent_id: self.agent, heartbeat_interval, credential };
@@ -132,7 +143,8 @@ impl Session {
         tracing::info!(agent_id = %self.agent, reason = %reason, "agent disconnected");
         if self.seat.is_ours() {
             self.status.connected = false;
-            self.record().await;
+            // Whoever took over meanwhile is not disturbed by this.
+            let _ = self.record().await;
         }
         reason
     }
@@ -169,18 +181,18 @@ impl Session {
 
     /// The reason why the seat was taken away.
     async fn ended(&self) -> Result<()> {
-        let exists = self.context.store.agent(self.agent).await?.is_some();
-        Err(match exists {
-            true => Error::new(ErrorKind::Conflict, "a newer connection of this agent took over"),
-            false => Error::new(ErrorKind::Unauthenticated, "the agent was deleted"),
+        Err(match self.context.store.agent(self.agent).await {
+            Ok(None) => deleted(),
+            Ok(Some(_)) | Err(_) => {
+                Error::new(ErrorKind::Conflict, "a newer connection of this agent took over")
+            }
         })
     }
 
     /// Looks at what the agent should serve.
     fn want(&mut self) -> Result<()> {
         let published = Arc::clone(&self.published.borrow_and_update());
-        let gone = || Error::new(ErrorKind::Unauthenticated, "the agent was deleted");
-        self.convergence.want(published.update_for(self.agent).ok_or_else(gone)?);
+        self.convergence.want(published.update_for(self.agent).ok_or_else(deleted)?);
         Ok(())
     }
 
@@ -195,15 +207,14 @@ impl Session {
             AgentMessage::Health(report) => {
                 self.convergence.reported(&report.config_checksum);
                 status::note_health(&mut self.status, &report, self.context.clock.now());
-                self.record().await;
-                Ok(())
+                self.record().await
             }
             AgentMessage::ConfigStatus(report) => {
                 self.convergence.settled(&report, Instant::now(), rand::random());
-                if status::note_apply(&mut self.status, &report, self.context.clock.now()) {
-                    self.record().await;
+                match status::note_apply(&mut self.status, &report, self.context.clock.now()) {
+                    true => self.record().await,
+                    false => Ok(()),
                 }
-                Ok(())
             }
             AgentMessage::Event(event) => {
                 self.answered(&event);
@@ -213,16 +224,22 @@ impl Session {
     }
 
     /// The agent spoke after it was let in, so it has kept its credential: whatever
-    /// else let it in before does no longer.
+    /// else let it in before does no longer. Should the store be away, that waits until the
+    /// agent speaks again.
     async fn confirm_secret(&mut self) -> Result<()> {
         let Some(secret) = self.unconfirmed_secret else { return Ok(()) };
-        if !self.context.store.keep_only_agent_secret(self.agent, &secret).await? {
-            return Err(Error::new(
-                ErrorKind::Unauthenticated,
-                "the credential was replaced by a newer one",
-            ));
+        match self.context.store.keep_only_agent_secret(self.agent, &secret).await {
+            Ok(true) => self.unconfirmed_secret = None,
+            Ok(false) => {
+                return Err(Error::new(
+                    ErrorKind::Unauthenticated,
+                    "the credential was replaced by a newer one",
+                ));
+            }
+            Err(error) => {
+                tracing::debug!(agent_id = %self.agent, %error, "cannot confirm a credential")
+            }
         }
-        self.unconfirmed_secret = None;
         Ok(())
     }
 
@@ -256,9 +273,24 @@ impl Session {
 
     /// Writes down what is known. A store that is away is no reason to let the
     /// agent go: the next report writes it again.
-    async fn record(&self) {
-        if let Err(error) = self.context.store.record_agent_status(self.agent, &self.status).await {
-            tracing::warn!(agent_id = %self.agent, %error, "cannot record the state of an agent");
+    async fn record(&mut self) -> Result<()> {
+        let recorded =
+            self.context.store.record_agent_status(self.agent, self.id, &self.status).await;
+        let before = self.recorded;
+        self.recorded = recorded.is_ok();
+        match recorded {
+            Ok(true) => Ok(()),
+            Ok(false) => self.ended().await,
+            Err(error) => {
+                if before {
+                    tracing::warn!(agent_id = %self.agent, %error, "cannot record the state of an agent; it will be tried with every report");
+                }
+                Ok(())
+            }
         }
     }
+}
+
+fn deleted() -> Error {
+    Error::new(ErrorKind::Unauthenticated, "the agent was deleted")
 }

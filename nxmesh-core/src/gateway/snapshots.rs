@@ -5,11 +5,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{OwnedMutexGuard, broadcast::error::RecvError, watch};
+use tokio::sync::{broadcast, broadcast::error::RecvError, watch};
 
 use crate::{
     Error, Result, Tasks,
-    gateway::{GatewayStore, Moved, Snapshot, project::Published},
+    gateway::{
+        GatewayStore, Moved, News, Snapshot,
+        poll::Poll,
+        project::Published,
+        queue::{Queue, Turn},
+    },
     tenancy::WorkspaceId,
 };
 
@@ -36,7 +41,7 @@ struct Known {
 #[derive(Debug)]
 struct Entry {
     current: watch::Sender<Arc<Published>>,
-    turn: Arc<tokio::sync::Mutex<()>>,
+    queue: Queue,
     used: u64,
 }
 
@@ -55,11 +60,11 @@ impl Snapshots {
 
     /// Waits for the turn to change the workspace. Without turns all who want to would
     /// decide on the same revision, and all but one in vain.
-    pub(crate) async fn turn(&self, id: WorkspaceId) -> Result<OwnedMutexGuard<()>> {
+    pub(crate) async fn turn(&self, id: WorkspaceId) -> Result<Turn> {
         self.get(id).await?;
-        let turn = self.lock().workspaces.get(&id).map(|entry| Arc::clone(&entry.turn));
+        let queue = self.lock().workspaces.get(&id).map(|entry| entry.queue.clone());
         // Whoever was forgotten meanwhile takes turns with nobody, and may decide in vain.
-        Ok(turn.unwrap_or_default().lock_owned().await)
+        Ok(queue.unwrap_or_default().turn().await)
     }
 
     /// The workspace as last heard of, and each later state; always the newest only.
@@ -82,14 +87,14 @@ impl Snapshots {
             self.forget(id);
             return Err(Error::not_found("workspace", id));
         };
-        let mut snapshot = current.snapshot.clone();
+        let mut snapshot = current.snapshot.as_ref().clone();
         snapshot.apply(writes.revision, writes.writes);
-        self.publish(snapshot);
+        self.publish(Arc::new(snapshot));
         Ok(())
     }
 
     /// Makes a snapshot the current one, unless a newer one is known.
-    pub(crate) fn publish(&self, snapshot: Snapshot) {
+    pub(crate) fn publish(&self, snapshot: Arc<Snapshot>) {
         let known = self.lock();
         let Some(entry) = known.workspaces.get(&snapshot.workspace_id()) else { return };
         entry.current.send_if_modified(|current| {
@@ -102,16 +107,21 @@ impl Snapshots {
     }
 
     /// Follows what other writers of the store do, until told to stop.
-    pub(crate) async fn follow(self, tasks: Tasks) {
-        let mut moved = self.store.subscribe();
+    pub(crate) async fn follow(self, mut news: broadcast::Receiver<News>, tasks: Tasks) {
+        let mut poll = Poll::new(self.store.poll_interval());
         loop {
             let heard = tokio::select! {
-                heard = moved.recv() => heard,
+                heard = news.recv() => heard,
+                () = poll.due() => {
+                    self.compare_heads().await;
+                    continue;
+                }
                 () = tasks.stopping().cancelled() => return,
             };
             match heard {
-                Ok(moved) => self.catch_up(moved).await,
-                Err(RecvError::Lagged(_)) => self.refresh_all().await,
+                Ok(News::Moved(moved)) => self.catch_up(moved).await,
+                Ok(News::CommandWaiting(_) | News::CommandAnswered(_)) => {}
+                Err(RecvError::Lagged(_)) => self.compare_heads().await,
                 Err(RecvError::Closed) => return,
             }
         }
@@ -126,10 +136,22 @@ impl Snapshots {
         }
     }
 
-    async fn refresh_all(&self) {
+    /// Looks which of the workspaces at hand have moved.
+    async fn compare_heads(&self) {
         let ids: Vec<_> = self.lock().workspaces.keys().copied().collect();
-        for id in ids {
-            self.refresh_or_say(id).await;
+        if ids.is_empty() {
+            return;
+        }
+        let heads = match self.store.heads(&ids).await {
+            Ok(heads) => heads,
+            Err(error) => {
+                tracing::debug!(%error, "cannot look whether workspaces have moved");
+                return;
+            }
+        };
+        for workspace_id in ids {
+            let revision = heads.get(&workspace_id).copied();
+            self.catch_up(Moved { workspace_id, revision }).await;
         }
     }
 
@@ -175,8 +197,8 @@ impl Known {
         self.make_room();
         let used = self.tick();
         let entry = self.workspaces.entry(loaded.workspace_id()).or_insert_with(|| Entry {
-            current: watch::Sender::new(Arc::new(Published::new(loaded))),
-            turn: Arc::default(),
+            current: watch::Sender::new(Arc::new(Published::new(Arc::new(loaded)))),
+            queue: Queue::default(),
             used,
         });
         entry.current.subscribe()

@@ -1,26 +1,35 @@
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::HashMap, fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::{
     Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
     gateway::{
-        AgentFilter, AgentId, AgentRecord, AgentSpec, AgentStatus, Snapshot, Upstream, UpstreamId,
-        VirtualHost, VirtualHostId,
+        AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentStatus, CommandId,
+        CommandOutcome, SessionId, Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId,
     },
     tenancy::{Settings, WorkspaceId},
 };
 
+/// How many commands may wait for one agent.
+pub const MAX_WAITING_COMMANDS: usize = 16;
+
 /// What the gateway area asks of a database: the same one that holds the tenancy area.
 ///
-/// Reads see every change that was answered before they began.
+/// Reads see every change that was answered before they began. A call whose future is
+/// dropped is done whole or not at all, and harms no later call. Several servers may work
+/// on one store, where the store allows that.
 #[async_trait]
 pub trait GatewayStore: Debug + Send + Sync + 'static {
     /// All of a workspace that decides what its agents serve, at one moment; `None` when
     /// there is no such workspace.
     async fn snapshot(&self, of: WorkspaceId) -> Result<Option<Snapshot>>;
+
+    /// At which revision each of these workspaces is; those that are gone are left out.
+    async fn heads(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RevisionNumber>>;
 
     /// What was written after revision `after`, oldest first, and the revision this leads to;
     /// `None` when there is no such workspace.
@@ -55,7 +64,8 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     /// One state of a workspace; `None` when there is no such revision.
     async fn revision(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Option<Revision>>;
 
-    /// Applies all of `change`, or nothing, and then announces it.
+    /// Applies all of `change`, or nothing, and then announces it. An object that several of
+    /// its steps write ends as the last one writes it.
     ///
     /// Fails with [`Stale`](crate::ErrorKind::Stale) when the workspace has left `change.base`,
     /// and with [`NotFound`](crate::ErrorKind::NotFound) when it is gone.
@@ -68,16 +78,67 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     /// when this one is not there.
     async fn keep_only_agent_secret(&self, agent: AgentId, hash: &TokenHash) -> Result<bool>;
 
-    /// Replaces what is known of an agent. Answers `false` when the agent is gone.
-    async fn record_agent_status(&self, id: AgentId, status: &AgentStatus) -> Result<bool>;
+    /// The agent is held by this connection from now on, and by no older one. Answers `false`
+    /// when the agent is gone.
+    async fn open_agent_session(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        status: &AgentStatus,
+    ) -> Result<bool>;
 
-    /// Hears of each workspace that moves, whichever area or process moved it. Who falls
-    /// behind is told so by the channel, and should look at everything again.
-    fn subscribe(&self) -> broadcast::Receiver<Moved>;
+    /// Replaces what is known of an agent. Answers `false`, and changes nothing, when the
+    /// agent is gone or another connection holds it.
+    async fn record_agent_status(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        status: &AgentStatus,
+    ) -> Result<bool>;
+
+    /// Puts a command where the server that the agent is connected to finds it, for as long
+    /// as `lasting`, and announces it. Answers `false` when [`MAX_WAITING_COMMANDS`] wait for
+    /// the agent already. Commands may be lost in a crash.
+    async fn add_command(&self, command: &AgentCommand, lasting: Duration) -> Result<bool>;
+
+    /// The agents for which commands wait.
+    async fn waiting_commands(&self) -> Result<Vec<AgentId>>;
+
+    /// Takes all commands that wait for an agent, oldest first: nobody else gets them.
+    async fn take_commands(&self, agent: AgentId) -> Result<Vec<AgentCommand>>;
+
+    /// Keeps what became of a command until its time is over, and announces that.
+    async fn answer_command(&self, id: CommandId, outcome: &CommandOutcome) -> Result<()>;
+
+    /// What became of a command, once it was answered.
+    async fn command_outcome(&self, id: CommandId) -> Result<Option<CommandOutcome>>;
+
+    /// Drops tokens and commands that expired before then. Answers how many.
+    async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64>;
+
+    /// Hears of what others did, whichever area or process did it. Who falls behind is told
+    /// so by the channel, and should look at everything again.
+    fn subscribe(&self) -> broadcast::Receiver<News>;
+
+    /// How often to look at everything even without news, because news can be lost; `None`
+    /// where they cannot.
+    fn poll_interval(&self) -> Option<Duration>;
+}
+
+/// Something happened that others wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// A workspace has a new revision, or is gone.
+    Moved(Moved),
+    /// A command waits for this agent.
+    CommandWaiting(AgentId),
+    /// This command was answered.
+    CommandAnswered(CommandId),
 }
 
 /// A workspace has a new revision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Moved {
     /// Which.
     pub workspace_id: WorkspaceId,
@@ -88,9 +149,26 @@ pub struct Moved {
 /// One change of a workspace: applied whole, or not at all.
 #[derive(Debug, Clone)]
 pub struct GatewayChange {
+    /// Which workspace.
+    pub workspace_id: WorkspaceId,
     /// The head this was decided on.
     pub base: RevisionNumber,
-    /// The new head: `base` and one.
+    /// The revisions that follow it, one after the other, without a gap.
+    pub steps: Vec<Step>,
+}
+
+impl GatewayChange {
+    /// The head that it leads to.
+    #[must_use]
+    pub fn head(&self) -> RevisionNumber {
+        self.steps.last().map_or(self.base, |it| it.revision.number)
+    }
+}
+
+/// What one revision does.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The revision.
     pub revision: Revision,
     /// What is written.
     pub writes: Vec<GatewayWrite>,

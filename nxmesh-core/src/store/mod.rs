@@ -7,6 +7,7 @@ pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+mod local;
 mod slug;
 mod stores;
 

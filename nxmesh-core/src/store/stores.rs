@@ -1,24 +1,30 @@
 use std::sync::Arc;
 
-use crate::{gateway::GatewayStore, tenancy::TenancyStore};
+use crate::{LeaseStore, gateway::GatewayStore, tenancy::TenancyStore};
 
-/// Where each area keeps what it knows.
+/// Where each area keeps what it knows: all of them in one database.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Stores {
     /// For organizations, workspaces and users.
     pub tenancy: Arc<dyn TenancyStore>,
-    /// For agents and what they serve: the same database as the tenancy area's.
+    /// For agents and what they serve.
     pub gateway: Arc<dyn GatewayStore>,
+    /// For work that one server does at a time.
+    pub leases: Arc<dyn LeaseStore>,
 }
 
-impl<S: TenancyStore + GatewayStore> From<Arc<S>> for Stores {
+impl<S: TenancyStore + GatewayStore + LeaseStore> From<Arc<S>> for Stores {
     fn from(store: Arc<S>) -> Self {
-        Self { tenancy: Arc::clone(&store) as Arc<dyn TenancyStore>, gateway: store }
+        Self {
+            tenancy: Arc::clone(&store) as Arc<dyn TenancyStore>,
+            gateway: Arc::clone(&store) as Arc<dyn GatewayStore>,
+            leases: store,
+        }
     }
 }
 
-impl<S: TenancyStore + GatewayStore> From<S> for Stores {
+impl<S: TenancyStore + GatewayStore + LeaseStore> From<S> for Stores {
     fn from(store: S) -> Self {
         Self::from(Arc::new(store))
     }

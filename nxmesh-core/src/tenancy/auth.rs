@@ -67,10 +67,9 @@ impl Auth {
             None => PasswordHash::verify_nobody(password).await?,
         };
         let user = user.filter(|_| right).ok_or_else(refused)?;
-        let now = self.context.clock.now();
         let family = *new_id::<RefreshToken>(self.context.clock.as_ref()).as_uuid();
         let (text, token) = self.refresh_token(user.id, family);
-        self.context.store.commit(TenancyChange::AddRefreshToken { token, now }).await?;
+        self.context.store.commit(TenancyChange::AddRefreshToken(token)).await?;
         self.tokens(user.id, text)
     }
 

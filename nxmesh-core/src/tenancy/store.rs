@@ -13,7 +13,8 @@ use crate::{
 
 /// What the tenancy area asks of a database.
 ///
-/// Reads see every change that was answered before they began.
+/// Reads see every change that was answered before they began. A call whose future is
+/// dropped is done whole or not at all, and harms no later call.
 #[async_trait]
 pub trait TenancyStore: Debug + Send + Sync + 'static {
     /// `None` when there is no such user.
@@ -52,6 +53,9 @@ pub trait TenancyStore: Debug + Send + Sync + 'static {
 
     /// Applies all of `change`, or nothing.
     async fn commit(&self, change: TenancyChange) -> Result<()>;
+
+    /// Drops refresh tokens that expired before then. Answers how many.
+    async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64>;
 }
 
 /// A refresh token as it is stored.
@@ -117,13 +121,8 @@ pub enum TenancyChange {
         /// [`Workspace::revision`] as it was read.
         base: RevisionNumber,
     },
-    /// A login. Drops what expired before `now`.
-    AddRefreshToken {
-        /// The first of its family.
-        token: RefreshToken,
-        /// The time.
-        now: DateTime<Utc>,
-    },
+    /// A login: the first token of its family. `NotFound` when there is no such user.
+    AddRefreshToken(RefreshToken),
     /// `Conflict` when `used` was used already or is gone.
     RotateRefreshToken {
         /// The token that was presented.

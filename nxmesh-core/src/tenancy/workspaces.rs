@@ -6,6 +6,9 @@ use crate::{
     },
 };
 
+/// How often a change that another one overtook is tried anew before the caller is told.
+const MAX_ATTEMPTS: usize = 64;
+
 /// The workspaces: `mesh.tenancy().workspaces()`.
 ///
 /// Every call shows an actor only those of organizations they belong to; any
@@ -86,7 +89,7 @@ impl Workspaces {
         patch: &MergePatch,
         if_match: &IfMatch,
     ) -> Result<Workspace> {
-        loop {
+        for _ in 0..MAX_ATTEMPTS {
             // The head first: what changes after this line makes the commit stale.
             let head = self.context.store.workspace_head(id).await?;
             let base = head.ok_or_else(|| Error::not_found("workspace", id))?;
@@ -112,6 +115,7 @@ impl Workspaces {
                 done => return done.map(|()| workspace),
             }
         }
+        Err(busy())
     }
 
     /// Removes a workspace that has no agents, with all it serves.
@@ -120,7 +124,7 @@ impl Workspaces {
     /// [`NotFound`](ErrorKind::NotFound), [`Precondition`](ErrorKind::Precondition),
     /// [`Conflict`](ErrorKind::Conflict) when it has agents.
     pub async fn delete(&self, actor: &Actor, id: WorkspaceId, if_match: &IfMatch) -> Result<()> {
-        loop {
+        for _ in 0..MAX_ATTEMPTS {
             let current = self.get(actor, id).await?;
             if_match.check(&current.etag())?;
             let change = TenancyChange::DeleteWorkspace { id, base: current.revision };
@@ -129,9 +133,14 @@ impl Workspaces {
                 done => return done,
             }
         }
+        Err(busy())
     }
 
     fn organizations(&self) -> Organizations {
         Organizations::new(self.context.clone())
     }
+}
+
+fn busy() -> Error {
+    Error::new(ErrorKind::Unavailable, "the workspace changes too fast: try again")
 }

@@ -1,14 +1,16 @@
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tokio::sync::broadcast;
 
 use super::MemoryStore;
 use crate::{
     Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
     gateway::{
-        AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus, GatewayChange, GatewayStore,
-        GatewayWrite, Moved, Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus, CommandId,
+        CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News, SessionId,
+        Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     tenancy::WorkspaceId,
 };
@@ -29,6 +31,12 @@ impl GatewayStore for MemoryStore {
         let mut snapshot = Snapshot::empty(of);
         snapshot.apply(head.number(), writes);
         Ok(Some(snapshot))
+    }
+
+    async fn heads(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RevisionNumber>> {
+        let state = self.lock();
+        let found = of.iter().filter_map(|id| Some((*id, state.workspaces.get(id)?.number())));
+        Ok(found.collect())
     }
 
     async fn writes_since(&self, of: WorkspaceId, after: RevisionNumber) -> Result<Option<Writes>> {
@@ -91,20 +99,22 @@ impl GatewayStore for MemoryStore {
     }
 
     async fn commit(&self, change: GatewayChange) -> Result<()> {
-        let GatewayChange { base, revision, writes, secret } = change;
-        let moved = Moved { workspace_id: revision.workspace_id, revision: Some(revision.number) };
+        let revision = Some(change.head());
+        let GatewayChange { workspace_id, base, steps } = change;
         {
             let mut state = self.lock();
-            let head = state.at(revision.workspace_id, base)?;
-            head.history.push((revision, writes.clone()));
-            for write in writes {
-                state.write(write);
-            }
-            if let Some(secret) = secret {
-                state.agent_secrets.insert(secret.hash, secret);
+            state.at(workspace_id, base)?;
+            for Step { revision, writes, secret } in steps {
+                state.advance(revision, &writes);
+                for write in writes {
+                    state.write(write);
+                }
+                if let Some(secret) = secret {
+                    state.agent_secrets.insert(secret.hash, secret);
+                }
             }
         }
-        self.announce(moved);
+        self.local.announce(News::Moved(Moved { workspace_id, revision }));
         Ok(())
     }
 
@@ -126,14 +136,65 @@ impl GatewayStore for MemoryStore {
         Ok(known)
     }
 
-    async fn record_agent_status(&self, id: AgentId, status: &AgentStatus) -> Result<bool> {
+    async fn open_agent_session(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        status: &AgentStatus,
+    ) -> Result<bool> {
         let mut state = self.lock();
         let Some(agent) = state.agents.get_mut(&id) else { return Ok(false) };
+        agent.session = Some(session);
         agent.status = status.clone();
         Ok(true)
     }
 
-    fn subscribe(&self) -> broadcast::Receiver<Moved> {
-        self.moved.subscribe()
+    async fn record_agent_status(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        status: &AgentStatus,
+    ) -> Result<bool> {
+        let mut state = self.lock();
+        let held = state.agents.get_mut(&id).filter(|it| it.session == Some(session));
+        let Some(agent) = held else { return Ok(false) };
+        agent.status = status.clone();
+        Ok(true)
+    }
+
+    async fn add_command(&self, command: &AgentCommand, lasting: Duration) -> Result<bool> {
+        Ok(self.local.add_command(command.clone(), lasting))
+    }
+
+    async fn waiting_commands(&self) -> Result<Vec<AgentId>> {
+        Ok(self.local.waiting_commands())
+    }
+
+    async fn take_commands(&self, agent: AgentId) -> Result<Vec<AgentCommand>> {
+        Ok(self.local.take_commands(agent))
+    }
+
+    async fn answer_command(&self, id: CommandId, outcome: &CommandOutcome) -> Result<()> {
+        self.local.answer_command(id, outcome.clone());
+        Ok(())
+    }
+
+    async fn command_outcome(&self, id: CommandId) -> Result<Option<CommandOutcome>> {
+        Ok(self.local.command_outcome(id))
+    }
+
+    async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64> {
+        let secrets = &mut self.lock().agent_secrets;
+        let count = secrets.len();
+        secrets.retain(|_, it| it.expires_at.is_none_or(|end| end >= before));
+        Ok((count - secrets.len()) as u64)
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<News> {
+        self.local.subscribe()
+    }
+
+    fn poll_interval(&self) -> Option<Duration> {
+        None
     }
 }

@@ -54,6 +54,12 @@ impl State {
         Ok(head)
     }
 
+    pub(super) fn advance(&mut self, revision: Revision, writes: &[GatewayWrite]) {
+        if let Some(head) = self.workspaces.get_mut(&revision.workspace_id) {
+            head.history.push((revision, writes.to_vec()));
+        }
+    }
+
     pub(super) fn write(&mut self, write: GatewayWrite) {
         match write {
             // The workspace row itself is written by the tenancy area.
@@ -71,9 +77,10 @@ impl State {
                 self.upstreams.remove(&id);
             }
             GatewayWrite::PutAgent(spec) => {
-                let status =
-                    self.agents.remove(&spec.id).map(|agent| agent.status).unwrap_or_default();
-                self.agents.insert(spec.id, AgentRecord { spec: spec.as_ref().clone(), status });
+                let spec = spec.as_ref().clone();
+                let before = self.agents.remove(&spec.id).map(|it| (it.status, it.session));
+                let (status, session) = before.unwrap_or_default();
+                self.agents.insert(spec.id, AgentRecord { spec, status, session });
             }
             GatewayWrite::DeleteAgent(id) => {
                 self.agents.remove(&id);

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use super::{
     MemoryStore,
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Page, PageRequest, Result, RevisionNumber, TokenHash,
-    gateway::{GatewayWrite, Moved},
+    gateway::{GatewayWrite, Moved, News},
     tenancy::{
         Email, Organization, OrganizationId, RefreshToken, SealedSigningKey, Slug, TenancyChange,
         TenancyStore, User, UserId, Workspace, WorkspaceId,
@@ -76,9 +77,16 @@ impl TenancyStore for MemoryStore {
     async fn commit(&self, change: TenancyChange) -> Result<()> {
         let moved = commit(&mut self.lock(), change)?;
         if let Some(moved) = moved {
-            self.announce(moved);
+            self.local.announce(News::Moved(moved));
         }
         Ok(())
+    }
+
+    async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64> {
+        let tokens = &mut self.lock().refresh_tokens;
+        let count = tokens.len();
+        tokens.retain(|_, it| it.expires_at >= before);
+        Ok((count - tokens.len()) as u64)
     }
 }
 
@@ -136,8 +144,10 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
             delete_workspace(state, id, base)?;
             return Ok(Some(Moved { workspace_id: id, revision: None }));
         }
-        TenancyChange::AddRefreshToken { token, now } => {
-            state.refresh_tokens.retain(|_, it| it.expires_at > now);
+        TenancyChange::AddRefreshToken(token) => {
+            if !state.users.contains_key(&token.user_id) {
+                return Err(Error::not_found("user", token.user_id));
+            }
             state.refresh_tokens.insert(token.hash, token);
         }
         TenancyChange::RotateRefreshToken { used, next } => {

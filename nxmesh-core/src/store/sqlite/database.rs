@@ -7,14 +7,14 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::Semaphore;
 
 use super::{
     error::interrupted,
     migrate::migrate,
     writer::{Writer, Written},
 };
-use crate::{Error, ErrorKind, Result, gateway::Moved, store::memory::MOVES};
+use crate::{Error, ErrorKind, Result, store::local::Local};
 
 /// How many reads run at a time; more wait for their turn.
 const READERS: usize = 4;
@@ -24,9 +24,9 @@ const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 /// One writer, some readers.
 pub(super) struct Database {
     path: PathBuf,
-    writer: Writer,
+    // Before the writer: whoever closes the file last empties the log into it, if it may write.
     readers: Arc<Readers>,
-    moved: broadcast::Sender<Moved>,
+    writer: Writer,
     _lock: File,
 }
 
@@ -36,7 +36,7 @@ struct Readers {
 }
 
 impl Database {
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path, news: Arc<Local>) -> Result<Self> {
         let lock = lock(path)?;
         make(path)?;
         let mut connection = Connection::open(path).map_err(|error| cannot_open(path, error))?;
@@ -53,9 +53,8 @@ impl Database {
         };
         let idle = (0..READERS).map(|_| reader()).collect::<Result<_>>()?;
         let readers = Readers { turns: Semaphore::new(READERS), idle: Mutex::new(idle) };
-        let moved = broadcast::Sender::new(MOVES);
-        let writer = Writer::start(connection, moved.clone())?;
-        Ok(Self { path: path.to_owned(), writer, readers: Arc::new(readers), moved, _lock: lock })
+        let writer = Writer::start(connection, news)?;
+        Ok(Self { path: path.to_owned(), readers: Arc::new(readers), writer, _lock: lock })
     }
 
     /// Reads; all that `work` sees is of one moment.
@@ -84,10 +83,6 @@ impl Database {
         work: impl FnOnce(&Connection) -> Result<Written<T>> + Send + 'static,
     ) -> Result<T> {
         self.writer.write(work).await
-    }
-
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<Moved> {
-        self.moved.subscribe()
     }
 }
 

@@ -1,6 +1,7 @@
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row};
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -13,9 +14,9 @@ use super::{
 use crate::{
     Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
     gateway::{
-        AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec, AgentStatus, GatewayChange,
-        GatewayStore, GatewayWrite, Moved, Snapshot, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId, Writes,
+        AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec, AgentStatus,
+        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
+        SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -24,6 +25,15 @@ use crate::{
 impl GatewayStore for SqliteStore {
     async fn snapshot(&self, of: WorkspaceId) -> Result<Option<Snapshot>> {
         self.database.read(move |db| snapshot(db, of)).await
+    }
+
+    async fn heads(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RevisionNumber>> {
+        let of = of.to_vec();
+        let read = move |db: &Connection| {
+            let found = of.iter().map(|id| Ok(history::head(db, *id)?.map(|head| (*id, head))));
+            found.filter_map(Result::transpose).collect()
+        };
+        self.database.read(read).await
     }
 
     async fn writes_since(&self, of: WorkspaceId, after: RevisionNumber) -> Result<Option<Writes>> {
@@ -65,7 +75,7 @@ impl GatewayStore for SqliteStore {
     async fn agent(&self, id: AgentId) -> Result<Option<AgentRecord>> {
         let read = move |db: &Connection| {
             let mut statement =
-                db.prepare_cached("SELECT body, status FROM agents WHERE id = ?1")?;
+                db.prepare_cached("SELECT body, status, session FROM agents WHERE id = ?1")?;
             let mut rows = statement.query([key(&id)])?;
             rows.next()?.map(agent).transpose()
         };
@@ -82,8 +92,7 @@ impl GatewayStore for SqliteStore {
         let read = move |db: &Connection| {
             // Labels and state are in the bodies, so the filter runs over all agents
             // of the workspace: some thousand rows at most.
-            let sql =
-                "SELECT body, status FROM agents WHERE workspace_id = ?1 ORDER BY created_at, id";
+            let sql = "SELECT body, status, session FROM agents WHERE workspace_id = ?1 ORDER BY created_at, id";
             let mut statement = db.prepare_cached(sql)?;
             let mut rows = statement.query([key(&of)])?;
             let mut found = Vec::new();
@@ -129,18 +138,72 @@ impl GatewayStore for SqliteStore {
         self.database.write(write).await
     }
 
-    async fn record_agent_status(&self, id: AgentId, status: &AgentStatus) -> Result<bool> {
+    async fn open_agent_session(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        status: &AgentStatus,
+    ) -> Result<bool> {
         let status = to_body(status)?;
         let write = move |db: &Connection| {
-            let sql = "UPDATE agents SET status = ?2 WHERE id = ?1";
-            let changed = db.prepare_cached(sql)?.execute((key(&id), &status))?;
+            let sql = "UPDATE agents SET status = ?3, session = ?2 WHERE id = ?1";
+            let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
             Ok(Written::quietly(changed == 1))
         };
         self.database.write(write).await
     }
 
-    fn subscribe(&self) -> broadcast::Receiver<Moved> {
-        self.database.subscribe()
+    async fn record_agent_status(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        status: &AgentStatus,
+    ) -> Result<bool> {
+        let status = to_body(status)?;
+        let write = move |db: &Connection| {
+            let sql = "UPDATE agents SET status = ?3 WHERE id = ?1 AND session = ?2";
+            let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
+            Ok(Written::quietly(changed == 1))
+        };
+        self.database.write(write).await
+    }
+
+    async fn add_command(&self, command: &AgentCommand, lasting: Duration) -> Result<bool> {
+        Ok(self.local.add_command(command.clone(), lasting))
+    }
+
+    async fn waiting_commands(&self) -> Result<Vec<AgentId>> {
+        Ok(self.local.waiting_commands())
+    }
+
+    async fn take_commands(&self, agent: AgentId) -> Result<Vec<AgentCommand>> {
+        Ok(self.local.take_commands(agent))
+    }
+
+    async fn answer_command(&self, id: CommandId, outcome: &CommandOutcome) -> Result<()> {
+        self.local.answer_command(id, outcome.clone());
+        Ok(())
+    }
+
+    async fn command_outcome(&self, id: CommandId) -> Result<Option<CommandOutcome>> {
+        Ok(self.local.command_outcome(id))
+    }
+
+    async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64> {
+        let write = move |db: &Connection| {
+            let sql = "DELETE FROM agent_secrets WHERE expires_at < ?1";
+            let dropped = db.prepare_cached(sql)?.execute([micros(before)])?;
+            Ok(Written::quietly(dropped as u64))
+        };
+        self.database.write(write).await
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<News> {
+        self.local.subscribe()
+    }
+
+    fn poll_interval(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -166,15 +229,19 @@ fn snapshot(db: &Connection, of: WorkspaceId) -> Result<Option<Snapshot>> {
 }
 
 fn commit(db: &Connection, change: &GatewayChange) -> Result<Written<()>> {
-    let GatewayChange { base, revision, writes, secret } = change;
-    history::advance(db, *base, revision, writes)?;
-    for write in writes {
-        apply(db, write)?;
+    let GatewayChange { workspace_id, base, steps } = change;
+    let mut head = *base;
+    for Step { revision, writes, secret } in steps {
+        history::advance(db, head, revision, writes)?;
+        for write in writes {
+            apply(db, write)?;
+        }
+        if let Some(secret) = secret {
+            insert_secret(db, secret)?;
+        }
+        head = revision.number;
     }
-    if let Some(secret) = secret {
-        insert_secret(db, secret)?;
-    }
-    let moved = Moved { workspace_id: revision.workspace_id, revision: Some(revision.number) };
+    let moved = Moved { workspace_id: *workspace_id, revision: Some(head) };
     Ok(Written { answer: (), moved: Some(moved) })
 }
 
@@ -242,7 +309,12 @@ fn delete<T>(db: &Connection, table: &str, id: &Id<T>) -> Result<()> {
 }
 
 fn agent(row: &Row<'_>) -> Result<AgentRecord> {
-    Ok(AgentRecord { spec: from_body(&body(row, 0)?)?, status: from_body(&body(row, 1)?)? })
+    let session: Option<[u8; 16]> = row.get(2)?;
+    Ok(AgentRecord {
+        spec: from_body(&body(row, 0)?)?,
+        status: from_body(&body(row, 1)?)?,
+        session: session.map(|it| Id::from_uuid(Uuid::from_bytes(it))),
+    })
 }
 
 fn agent_secret(db: &Connection, hash: TokenHash) -> Result<Option<AgentSecret>> {

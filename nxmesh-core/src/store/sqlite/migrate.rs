@@ -3,7 +3,10 @@ use rusqlite::Connection;
 use crate::{Error, ErrorKind, Result};
 
 /// Each takes the schema one version further; a published one never changes.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_agent_sessions.sql"),
+];
 
 /// Brings the schema up to date, each step whole or not at all.
 pub(super) fn migrate(connection: &mut Connection) -> Result<()> {

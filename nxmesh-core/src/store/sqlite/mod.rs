@@ -9,20 +9,23 @@ mod database;
 mod error;
 mod gateway;
 mod history;
+mod leases;
 mod migrate;
 mod rows;
 mod tenancy;
 mod writer;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use self::database::Database;
+use super::local::Local;
 use crate::Result;
 
 /// Keeps everything in one file. One process at a time: a second one is refused.
 #[derive(Debug)]
 pub struct SqliteStore {
     database: Database,
+    local: Arc<Local>,
 }
 
 impl SqliteStore {
@@ -34,8 +37,10 @@ impl SqliteStore {
     /// was written by a newer version of this program.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
-        let opened = tokio::task::spawn_blocking(move || Database::open(&path)).await;
+        let local = Arc::new(Local::new());
+        let news = Arc::clone(&local);
+        let opened = tokio::task::spawn_blocking(move || Database::open(&path, news)).await;
         let database = opened.map_err(error::interrupted)??;
-        Ok(Self { database })
+        Ok(Self { database, local })
     }
 }

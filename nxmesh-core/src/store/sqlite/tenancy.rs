@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
@@ -100,6 +101,15 @@ impl TenancyStore for SqliteStore {
     async fn commit(&self, change: TenancyChange) -> Result<()> {
         self.database.write(move |db| commit(db, change)).await
     }
+
+    async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64> {
+        let write = move |db: &Connection| {
+            let sql = "DELETE FROM refresh_tokens WHERE expires_at < ?1";
+            let dropped = db.prepare_cached(sql)?.execute([micros(before)])?;
+            Ok(Written::quietly(dropped as u64))
+        };
+        self.database.write(write).await
+    }
 }
 
 fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
@@ -135,11 +145,7 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
             delete_workspace(db, id, base)?;
             moved = Some(Moved { workspace_id: id, revision: None });
         }
-        TenancyChange::AddRefreshToken { token, now } => {
-            db.prepare_cached("DELETE FROM refresh_tokens WHERE expires_at <= ?1")?
-                .execute([micros(now)])?;
-            insert_refresh_token(db, &token)?;
-        }
+        TenancyChange::AddRefreshToken(token) => insert_refresh_token(db, &token)?,
         TenancyChange::RotateRefreshToken { used, next } => {
             let sql = "UPDATE refresh_tokens SET used = 1 WHERE hash = ?1 AND used = 0";
             if db.prepare_cached(sql)?.execute([used.as_bytes()])? == 0 {
@@ -271,7 +277,8 @@ fn refresh_token(db: &Connection, hash: TokenHash) -> Result<Option<RefreshToken
 fn insert_refresh_token(db: &Connection, token: &RefreshToken) -> Result<()> {
     let RefreshToken { hash, family, user_id, expires_at, used } = token;
     db.prepare_cached("INSERT INTO refresh_tokens (hash, family, user_id, expires_at, used) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute((hash.as_bytes(), family.as_bytes(), key(user_id), micros(*expires_at), used))?;
+        .execute((hash.as_bytes(), family.as_bytes(), key(user_id), micros(*expires_at), used))
+        .map_err(|error| refuse(error, || Error::not_found("user", user_id)))?;
     Ok(())
 }
 

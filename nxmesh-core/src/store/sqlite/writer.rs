@@ -1,11 +1,18 @@
 //! Group commit: one thread that writes for all.
 
-use std::{sync::Mutex, sync::PoisonError, thread};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
 
 use rusqlite::Connection;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::{Error, ErrorKind, Result, gateway::Moved};
+use crate::{
+    Error, ErrorKind, Result,
+    gateway::{Moved, News},
+    store::local::Local,
+};
 
 /// How many writes may wait; the next caller waits for room.
 const MAX_WAITING: usize = 1024;
@@ -38,9 +45,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, moved: broadcast::Sender<Moved>) -> Result<Self> {
+    pub(super) fn start(connection: Connection, news: Arc<Local>) -> Result<Self> {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
-        let run = move || run(&connection, waiting, &moved);
+        let run = move || run(&connection, waiting, &news);
         let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(run);
         let failed = |error| {
             Error::new(ErrorKind::Unavailable, "cannot start the writing thread").with_source(error)
@@ -87,11 +94,7 @@ impl Drop for Writer {
     }
 }
 
-fn run(
-    connection: &Connection,
-    mut waiting: mpsc::Receiver<Job>,
-    moved: &broadcast::Sender<Moved>,
-) {
+fn run(connection: &Connection, mut waiting: mpsc::Receiver<Job>, news: &Local) {
     while let Some(first) = waiting.blocking_recv() {
         let mut reports = Vec::new();
         let began = connection.execute_batch("BEGIN IMMEDIATE");
@@ -108,9 +111,8 @@ fn run(
         }
         let committed = committed.map_err(|error| error.to_string());
         for report in reports {
-            if let Some(news) = report(committed.clone()) {
-                // Nobody may be listening.
-                let _ = moved.send(news);
+            if let Some(moved) = report(committed.clone()) {
+                news.announce(News::Moved(moved));
             }
         }
     }

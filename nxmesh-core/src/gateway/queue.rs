@@ -1,0 +1,205 @@
+//! Changes of one workspace on their way to the store.
+//!
+//! Each change is decided on what the changes before it lead to, whether those are
+//! committed or not, and whatever waits while a commit is under way goes out as the next
+//! one: many callers share one round trip and one `fsync`. Nobody sees a state, and no
+//! caller is answered, before it is committed.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{OwnedMutexGuard, oneshot};
+
+use crate::{
+    Error, ErrorKind, Result, RevisionNumber, Tasks,
+    gateway::{GatewayChange, GatewayStore, Snapshot, snapshots::Snapshots, store::Step},
+};
+
+/// How many changes of a workspace may wait; one more is refused.
+const MAX_WAITING: usize = 1024;
+/// How many changes are committed together at most.
+const MAX_TOGETHER: usize = 128;
+
+/// The changes of one workspace, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Queue {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Waiting>,
+    /// What the commit that is under way leads to.
+    in_flight: Option<Arc<Snapshot>>,
+    committing: bool,
+}
+
+/// Something that is decided and not committed.
+#[derive(Debug)]
+struct Waiting {
+    base: RevisionNumber,
+    /// `None` when it was decided to do nothing: that too is true only once what it stands
+    /// on is committed.
+    step: Option<Step>,
+    after: Arc<Snapshot>,
+    answer: oneshot::Sender<Result<()>>,
+}
+
+/// The turn to decide: nobody else decides meanwhile.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    queue: Queue,
+    _turn: OwnedMutexGuard<()>,
+}
+
+/// A change on its way.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    answer: oneshot::Receiver<Result<()>>,
+}
+
+impl Pending {
+    /// Waits until it is committed, or fails. `Stale` means that it was not, and may be
+    /// decided anew.
+    pub(crate) async fn committed(self) -> Result<()> {
+        let interrupted =
+            |_| Error::new(ErrorKind::Internal, "committing the change was interrupted");
+        self.answer.await.map_err(interrupted)?
+    }
+}
+
+impl Queue {
+    /// Waits for the turn to decide.
+    pub(crate) async fn turn(self) -> Turn {
+        let _turn = Arc::clone(&self.turn).lock_owned().await;
+        Turn { queue: self, _turn }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    /// The state that the changes under way lead to, if there are any.
+    pub(crate) fn tip(&self) -> Option<Arc<Snapshot>> {
+        let state = self.queue.lock();
+        state.waiting.last().map(|it| &it.after).or(state.in_flight.as_ref()).cloned()
+    }
+
+    /// Puts a decision at the end, and gives the turn up. It is committed even if the
+    /// caller goes away.
+    pub(crate) fn push(
+        self,
+        base: RevisionNumber,
+        step: Option<Step>,
+        after: Arc<Snapshot>,
+        committer: Committer,
+    ) -> Result<Pending> {
+        let (sender, answer) = oneshot::channel();
+        let mut state = self.queue.lock();
+        if state.waiting.len() >= MAX_WAITING {
+            let message = "too many changes of the workspace wait: try again later";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        state.waiting.push(Waiting { base, step, after, answer: sender });
+        if !mem::replace(&mut state.committing, true) {
+            let tasks = committer.tasks.clone();
+            tasks.spawn(committer.run(Running(self.queue.clone())));
+        }
+        drop(state);
+        Ok(Pending { answer })
+    }
+}
+
+/// Commits what waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Committer {
+    pub(crate) store: Arc<dyn GatewayStore>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) tasks: Tasks,
+}
+
+impl Committer {
+    async fn run(self, running: Running) {
+        while let Some(batch) = running.next() {
+            self.commit(&running.0, batch).await;
+        }
+    }
+
+    async fn commit(&self, queue: &Queue, batch: Batch) {
+        let Batch { change, after, answers } = batch;
+        let workspace = change.workspace_id;
+        let committed =
+            if change.steps.is_empty() { Ok(()) } else { self.store.commit(change).await };
+        let Err(error) = committed else {
+            self.snapshots.publish(after);
+            queue.lock().in_flight = None;
+            for answer in answers {
+                // Whoever asked may have gone away.
+                let _ = answer.send(Ok(()));
+            }
+            return;
+        };
+        // What was decided on top of this is void too; nobody decides until that is known.
+        let _turn = queue.turn.lock().await;
+        if error.kind() == ErrorKind::Stale
+            && let Err(error) = self.snapshots.refresh(workspace).await
+        {
+            tracing::debug!(workspace_id = %workspace, %error, "cannot read what overtook a change");
+        }
+        let later = {
+            let mut state = queue.lock();
+            state.in_flight = None;
+            mem::take(&mut state.waiting)
+        };
+        for answer in answers {
+            let _ = answer.send(Err(error.again()));
+        }
+        for it in later {
+            let _ = it.answer.send(Err(Error::new(ErrorKind::Stale, "what it stands on failed")));
+        }
+    }
+}
+
+/// Changes that are committed together.
+struct Batch {
+    change: GatewayChange,
+    after: Arc<Snapshot>,
+    answers: Vec<oneshot::Sender<Result<()>>>,
+}
+
+/// Says that somebody commits; whatever ends that, even a panic, lets the next one begin.
+struct Running(Queue);
+
+impl Running {
+    /// The next batch; with none left, nobody commits any more.
+    fn next(&self) -> Option<Batch> {
+        let mut state = self.0.lock();
+        let count = state.waiting.len().min(MAX_TOGETHER);
+        let batch: Vec<_> = state.waiting.drain(..count).collect();
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
+            state.committing = false;
+            return None;
+        };
+        let (base, after) = (first.base, Arc::clone(&last.after));
+        state.in_flight = Some(Arc::clone(&after));
+        drop(state);
+        let (steps, answers): (Vec<_>, _) =
+            batch.into_iter().map(|it| (it.step, it.answer)).unzip();
+        let steps = steps.into_iter().flatten().collect();
+        let change = GatewayChange { workspace_id: after.workspace_id(), base, steps };
+        Some(Batch { change, after, answers })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *self.0.lock() = State::default();
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Dropping what has expired, on one server at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+
+use crate::{Clock, Result, Tasks, lease::Leases, store::Stores};
+
+/// How often.
+const PAUSE: Duration = Duration::from_secs(60);
+/// How long what has expired is kept, so that whoever comes with it is told that it has.
+const KEPT: TimeDelta = TimeDelta::days(1);
+
+/// Starts it; it ends with the tasks.
+pub(crate) fn start(stores: Stores, clock: Arc<dyn Clock>, tasks: &Tasks) {
+    let leases = Leases::new(Arc::clone(&stores.leases), clock.as_ref(), tasks.clone());
+    tasks.spawn(leases.repeat("housekeeping", PAUSE, move || {
+        let (stores, clock) = (stores.clone(), Arc::clone(&clock));
+        async move { drop_expired(&stores, clock.as_ref()).await }
+    }));
+}
+
+async fn drop_expired(stores: &Stores, clock: &dyn Clock) -> Result<()> {
+    let before = clock.now() - KEPT;
+    let tokens = stores.tenancy.drop_expired(before).await?;
+    let secrets = stores.gateway.drop_expired(before).await?;
+    if tokens + secrets > 0 {
+        tracing::debug!(tokens, secrets, "dropped what has expired");
+    }
+    Ok(())
+}
