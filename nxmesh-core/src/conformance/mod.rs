@@ -18,6 +18,8 @@ pub mod given;
 pub mod leases;
 pub mod limits;
 pub mod links;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod tenancy;
 
 /// How long anything may take before it counts as not coming.

@@ -4,9 +4,13 @@
 //! [`GatewayStore`](crate::gateway::GatewayStore).
 
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod codec;
 mod local;
 mod slug;
 mod stores;

@@ -29,10 +29,6 @@ pub(super) fn is_taken(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
 
-pub(super) fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Corrupt, "a stored row cannot be read").with_source(error)
-}
-
 pub(super) fn interrupted(error: JoinError) -> Error {
     Error::new(ErrorKind::Internal, "a call of the database was interrupted").with_source(error)
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     SqliteStore, history,
-    rows::{all, body, find, from_body, key, micros, number, page, time, to_body},
+    rows::{all, body, find, key, page},
     writer::Written,
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
         SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
+    store::codec::{from_body, micros, number, time, to_body},
     tenancy::{Workspace, WorkspaceId},
 };
 

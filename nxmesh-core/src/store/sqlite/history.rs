@@ -1,16 +1,13 @@
 //! What each revision wrote, as rows.
 
-use std::sync::Arc;
-
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::{
-    error::corrupt,
-    rows::{from_body, key, number, to_body},
-};
+use super::rows::key;
 use crate::{
-    Error, ErrorKind, Id, Result, Revision, RevisionNumber, gateway::GatewayWrite,
+    Error, ErrorKind, Result, Revision, RevisionNumber,
+    gateway::GatewayWrite,
+    store::codec::{WriteRow, corrupt, number, to_body, to_write},
     tenancy::WorkspaceId,
 };
 
@@ -37,7 +34,7 @@ pub(super) fn advance(
         "INSERT INTO writes (workspace_id, number, position, kind, object_id, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for (position, write) in (0_i64..).zip(writes) {
-        let Row { kind, object_id, body } = row(workspace, write)?;
+        let WriteRow { kind, object_id, body } = WriteRow::of(workspace, write)?;
         insert.execute((
             key(&workspace),
             number(revision.number.0)?,
@@ -71,61 +68,10 @@ pub(super) fn since(
     let mut rows = statement.query((key(&id), number(after.0)?))?;
     let mut writes = Vec::new();
     while let Some(row) = rows.next()? {
-        let kind: String = row.get(0)?;
-        let object_id: [u8; 16] = row.get(1)?;
-        writes.push(write(&Row {
-            kind: &kind,
-            object_id: Uuid::from_bytes(object_id),
-            body: row.get(2)?,
-        })?);
+        let kind = row.get_ref(0)?.as_str().map_err(corrupt)?;
+        let object_id = Uuid::from_bytes(row.get(1)?);
+        let body: Option<String> = row.get(2)?;
+        writes.push(to_write(kind, object_id, body.as_deref())?);
     }
     Ok(writes)
-}
-
-struct Row<'a> {
-    kind: &'a str,
-    object_id: Uuid,
-    body: Option<String>,
-}
-
-const SETTINGS: &str = "settings";
-const VIRTUAL_HOST: &str = "virtual_host";
-const UPSTREAM: &str = "upstream";
-const AGENT: &str = "agent";
-
-fn row(workspace: WorkspaceId, write: &GatewayWrite) -> Result<Row<'static>> {
-    let (kind, object_id, body) = match write {
-        GatewayWrite::PutSettings(settings) => {
-            (SETTINGS, *workspace.as_uuid(), Some(to_body(settings)?))
-        }
-        GatewayWrite::PutVirtualHost(host) => {
-            (VIRTUAL_HOST, *host.id.as_uuid(), Some(to_body(host)?))
-        }
-        GatewayWrite::DeleteVirtualHost(id) => (VIRTUAL_HOST, *id.as_uuid(), None),
-        GatewayWrite::PutUpstream(upstream) => {
-            (UPSTREAM, *upstream.id.as_uuid(), Some(to_body(upstream)?))
-        }
-        GatewayWrite::DeleteUpstream(id) => (UPSTREAM, *id.as_uuid(), None),
-        GatewayWrite::PutAgent(agent) => (AGENT, *agent.id.as_uuid(), Some(to_body(agent)?)),
-        GatewayWrite::DeleteAgent(id) => (AGENT, *id.as_uuid(), None),
-    };
-    Ok(Row { kind, object_id, body })
-}
-
-fn write(row: &Row<'_>) -> Result<GatewayWrite> {
-    Ok(match (row.kind, &row.body) {
-        (SETTINGS, Some(body)) => GatewayWrite::PutSettings(Arc::new(from_body(body)?)),
-        (VIRTUAL_HOST, Some(body)) => GatewayWrite::PutVirtualHost(Arc::new(from_body(body)?)),
-        (VIRTUAL_HOST, None) => GatewayWrite::DeleteVirtualHost(Id::from_uuid(row.object_id)),
-        (UPSTREAM, Some(body)) => GatewayWrite::PutUpstream(Arc::new(from_body(body)?)),
-        (UPSTREAM, None) => GatewayWrite::DeleteUpstream(Id::from_uuid(row.object_id)),
-        (AGENT, Some(body)) => GatewayWrite::PutAgent(Arc::new(from_body(body)?)),
-        (AGENT, None) => GatewayWrite::DeleteAgent(Id::from_uuid(row.object_id)),
-        (kind, _) => {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("the history has an unknown kind of row, {kind}"),
-            ));
-        }
-    })
 }

@@ -1,11 +1,12 @@
 //! Reading and writing rows of keys and a JSON body.
 
-use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Params, Row, ToSql};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
-use super::error::corrupt;
-use crate::{Error, ErrorKind, Id, Page, PageMeta, PageRequest, Result};
+use crate::{
+    Id, Page, PageMeta, PageRequest, Result,
+    store::codec::{corrupt, from_body, number},
+};
 
 /// The body of the one row that a query finds.
 pub(super) fn find<T: DeserializeOwned>(
@@ -68,31 +69,6 @@ pub(super) fn body(row: &Row<'_>, column: usize) -> Result<String> {
     Ok(row.get(column)?)
 }
 
-pub(super) fn from_body<T: DeserializeOwned>(body: &str) -> Result<T> {
-    serde_json::from_str(body).map_err(corrupt)
-}
-
-pub(super) fn to_body(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| {
-        Error::new(ErrorKind::Internal, "cannot write a row as JSON").with_source(error)
-    })
-}
-
 pub(super) fn key<T>(id: &Id<T>) -> &[u8] {
     id.as_uuid().as_bytes()
-}
-
-pub(super) fn micros(time: DateTime<Utc>) -> i64 {
-    time.timestamp_micros()
-}
-
-pub(super) fn time(micros: i64) -> Result<DateTime<Utc>> {
-    let bad = || Error::new(ErrorKind::Corrupt, "a stored time is out of range");
-    DateTime::from_timestamp_micros(micros).ok_or_else(bad)
-}
-
-pub(super) fn number(value: u64) -> Result<i64> {
-    i64::try_from(value).map_err(|error| {
-        Error::new(ErrorKind::Internal, "a number is too large to store").with_source(error)
-    })
 }

@@ -7,15 +7,18 @@ use uuid::Uuid;
 
 use super::{
     SqliteStore,
-    error::{corrupt, is_taken},
+    error::is_taken,
     history,
-    rows::{body, find, from_body, key, micros, number, page, time, to_body},
+    rows::{body, find, key, page},
     writer::Written,
 };
 use crate::{
     Error, ErrorKind, Id, Page, PageRequest, Result, RevisionNumber, TokenHash,
     gateway::{GatewayWrite, Moved},
-    store::slug_taken,
+    store::{
+        codec::{corrupt, from_body, micros, number, time, to_body},
+        slug_taken,
+    },
     tenancy::{
         Email, Organization, OrganizationId, PasswordHash, RefreshToken, Sealed, SealedSigningKey,
         TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,

@@ -1,0 +1,93 @@
+//! How values stand in the columns of a database.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::{Error, ErrorKind, Id, Result, gateway::GatewayWrite, tenancy::WorkspaceId};
+
+/// A value as JSON.
+pub(super) fn to_body(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| {
+        Error::new(ErrorKind::Internal, "cannot write a row as JSON").with_source(error)
+    })
+}
+
+pub(super) fn from_body<T: DeserializeOwned>(body: &str) -> Result<T> {
+    serde_json::from_str(body).map_err(corrupt)
+}
+
+/// A time as microseconds since 1970.
+pub(super) fn micros(time: DateTime<Utc>) -> i64 {
+    time.timestamp_micros()
+}
+
+pub(super) fn time(micros: i64) -> Result<DateTime<Utc>> {
+    let bad = || Error::new(ErrorKind::Corrupt, "a stored time is out of range");
+    DateTime::from_timestamp_micros(micros).ok_or_else(bad)
+}
+
+/// A count or a version.
+pub(super) fn number(value: u64) -> Result<i64> {
+    i64::try_from(value).map_err(|error| {
+        Error::new(ErrorKind::Internal, "a number is too large to store").with_source(error)
+    })
+}
+
+pub(super) fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Corrupt, "a stored row cannot be read").with_source(error)
+}
+
+/// A write as the history keeps it. A body that is missing is a removal.
+pub(super) struct WriteRow {
+    pub(super) kind: &'static str,
+    pub(super) object_id: Uuid,
+    pub(super) body: Option<String>,
+}
+
+pub(super) const SETTINGS: &str = "settings";
+pub(super) const VIRTUAL_HOST: &str = "virtual_host";
+pub(super) const UPSTREAM: &str = "upstream";
+pub(super) const AGENT: &str = "agent";
+
+impl WriteRow {
+    pub(super) fn of(workspace: WorkspaceId, write: &GatewayWrite) -> Result<Self> {
+        let (kind, object_id, body) = match write {
+            GatewayWrite::PutSettings(settings) => {
+                (SETTINGS, *workspace.as_uuid(), Some(to_body(settings)?))
+            }
+            GatewayWrite::PutVirtualHost(host) => {
+                (VIRTUAL_HOST, *host.id.as_uuid(), Some(to_body(host)?))
+            }
+            GatewayWrite::DeleteVirtualHost(id) => (VIRTUAL_HOST, *id.as_uuid(), None),
+            GatewayWrite::PutUpstream(upstream) => {
+                (UPSTREAM, *upstream.id.as_uuid(), Some(to_body(upstream)?))
+            }
+            GatewayWrite::DeleteUpstream(id) => (UPSTREAM, *id.as_uuid(), None),
+            GatewayWrite::PutAgent(agent) => (AGENT, *agent.id.as_uuid(), Some(to_body(agent)?)),
+            GatewayWrite::DeleteAgent(id) => (AGENT, *id.as_uuid(), None),
+        };
+        Ok(Self { kind, object_id, body })
+    }
+}
+
+/// What a row of the history, or of an object, wrote.
+pub(super) fn to_write(kind: &str, object_id: Uuid, body: Option<&str>) -> Result<GatewayWrite> {
+    Ok(match (kind, body) {
+        (SETTINGS, Some(body)) => GatewayWrite::PutSettings(Arc::new(from_body(body)?)),
+        (VIRTUAL_HOST, Some(body)) => GatewayWrite::PutVirtualHost(Arc::new(from_body(body)?)),
+        (VIRTUAL_HOST, None) => GatewayWrite::DeleteVirtualHost(Id::from_uuid(object_id)),
+        (UPSTREAM, Some(body)) => GatewayWrite::PutUpstream(Arc::new(from_body(body)?)),
+        (UPSTREAM, None) => GatewayWrite::DeleteUpstream(Id::from_uuid(object_id)),
+        (AGENT, Some(body)) => GatewayWrite::PutAgent(Arc::new(from_body(body)?)),
+        (AGENT, None) => GatewayWrite::DeleteAgent(Id::from_uuid(object_id)),
+        (kind, _) => {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the history has an unknown kind of row, {kind}"),
+            ));
+        }
+    })
+}

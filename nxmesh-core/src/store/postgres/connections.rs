@@ -1,0 +1,172 @@
+//! Connections, lent one call at a time.
+//!
+//! The pool of the library tests each connection with a ping that has no time limit, on the
+//! way out and on the way back. Where a network swallows packets such a ping never ends, and
+//! takes its place in the pool with it. Here a connection goes back only after a call that
+//! came to its end; whatever else happens, it is closed, and its place is free at once.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit},
+    time::{Instant, timeout},
+};
+
+use super::error::unavailable;
+use crate::Result;
+
+/// How long to wait for a connection when all are in use.
+const TURN: Duration = Duration::from_secs(3);
+/// How long opening a connection may take.
+const CONNECT: Duration = Duration::from_secs(3);
+/// A connection that was idle for so long is not used again: something between may have
+/// forgotten it.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+/// The database gives up before the caller does. Each call is one keyed statement: the plan
+/// that fits any key fits this one.
+const SETTINGS: &str = "SET statement_timeout = 4000; SET plan_cache_mode = force_generic_plan; \
+     SET default_transaction_isolation = 'read committed'";
+
+/// Opens, keeps and closes connections.
+pub(super) struct Connections {
+    options: PgConnectOptions,
+    turns: Semaphore,
+    idle: Mutex<Vec<(PgConnection, Instant)>>,
+    down: AtomicBool,
+    /// Somebody found that the database does not answer.
+    pub(super) went_down: Notify,
+}
+
+/// A connection that is lent; closed when it is dropped.
+pub(super) struct Lent<'a> {
+    owner: &'a Connections,
+    connection: PgConnection,
+    _turn: SemaphorePermit<'a>,
+}
+
+impl Connections {
+    pub(super) fn new(options: PgConnectOptions, most: u32) -> Self {
+        Self {
+            options,
+            turns: Semaphore::new(most as usize),
+            idle: Mutex::default(),
+            down: AtomicBool::new(false),
+            went_down: Notify::new(),
+        }
+    }
+
+    /// Lends a connection. While the database is known to be away this fails at once.
+    pub(super) async fn lend(&self) -> Result<Lent<'_>> {
+        if self.is_down() {
+            return Err(unavailable("the database does not answer"));
+        }
+        let busy = || unavailable("too many calls of the database wait: try again");
+        let turn = timeout(TURN, self.turns.acquire()).await.map_err(|_| busy())?;
+        let _turn = turn.map_err(|_| busy())?;
+        let connection = match self.take_idle() {
+            Some(connection) => connection,
+            None => self.open().await.inspect_err(|_| self.set_down())?,
+        };
+        Ok(Lent { owner: self, connection, _turn })
+    }
+
+    /// Opens a connection beside all others.
+    pub(super) async fn open(&self) -> Result<PgConnection> {
+        let open = async {
+            let mut connection = self.options.connect().await?;
+            connection.execute(SETTINGS).await?;
+            Ok(connection)
+        };
+        timeout(CONNECT, open)
+            .await
+            .map_err(|_| unavailable("the database does not answer"))?
+            .map_err(|error: sqlx::Error| {
+                unavailable("the database does not answer").with_source(error)
+            })
+    }
+
+    /// Whether the database answers again; if so, calls go on.
+    pub(super) async fn probe(&self) -> bool {
+        match self.open().await {
+            Ok(connection) => {
+                if self.down.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the database answers again");
+                }
+                self.keep(connection);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    /// From now on calls fail at once, until a probe succeeds.
+    pub(super) fn set_down(&self) {
+        self.lock().clear();
+        if !self.down.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the database does not answer");
+        }
+        self.went_down.notify_one();
+    }
+
+    fn take_idle(&self) -> Option<PgConnection> {
+        let mut idle = self.lock();
+        // The one that was used last, so that those there are too many of age.
+        let (connection, since) = idle.pop()?;
+        if since.elapsed() < MAX_IDLE {
+            return Some(connection);
+        }
+        idle.clear();
+        None
+    }
+
+    fn keep(&self, connection: PgConnection) {
+        self.lock().push((connection, Instant::now()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(PgConnection, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes leave of the database, so that it does not wonder.
+    pub(super) async fn close(&self) {
+        let idle = std::mem::take(&mut *self.lock());
+        for (connection, _) in idle {
+            // It is closed either way.
+            let _ = timeout(CONNECT, connection.close()).await;
+        }
+    }
+}
+
+impl Lent<'_> {
+    pub(super) const fn get(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    /// The call came to its end: the next one may use the connection.
+    pub(super) fn give_back(self) {
+        let Self { owner, connection, _turn } = self;
+        owner.keep(connection);
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections")
+            .field("host", &self.options.get_host())
+            .field("database", &self.options.get_database())
+            .field("down", &self.is_down())
+            .finish_non_exhaustive()
+    }
+}

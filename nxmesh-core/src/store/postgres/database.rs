@@ -1,0 +1,131 @@
+//! Calls of the database: one statement each, which is atomic by itself, in one round trip.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use sqlx::{
+    Executor, PgConnection, Postgres,
+    postgres::{PgArguments, PgConnectOptions, PgRow},
+    query::Query,
+};
+use tokio::time::timeout;
+
+use super::{
+    connections::Connections,
+    error::{is_of_the_call, unavailable},
+    feed::Feed,
+};
+use crate::{Result, gateway::News};
+
+/// How long a call may take in all. The database itself gives up before.
+const CALL: Duration = Duration::from_secs(5);
+
+/// A statement with its values.
+pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+/// The one way to the database.
+#[derive(Debug)]
+pub(super) struct Database {
+    connections: Arc<Connections>,
+    pub(super) feed: Feed,
+}
+
+impl Database {
+    pub(super) fn new(options: PgConnectOptions, most: u32, listen: bool) -> Self {
+        let connections = Arc::new(Connections::new(options.clone(), most));
+        Self { feed: Feed::start(options, Arc::clone(&connections), listen), connections }
+    }
+
+    /// The row that a statement answers, if it does.
+    pub(super) async fn optional(&self, statement: Statement<'_>) -> Result<Option<PgRow>> {
+        in_time(&self.connections, async {
+            let mut lent = self.connections.lend().await?;
+            let done = lent.get().fetch_optional(statement).await;
+            if is_of_the_call(&done) {
+                lent.give_back();
+            }
+            Ok(done?)
+        })
+        .await
+    }
+
+    /// The row that a statement always answers.
+    pub(super) async fn one(&self, statement: Statement<'_>) -> Result<PgRow> {
+        let missing = || unavailable("the database answered without a row");
+        self.optional(statement).await?.ok_or_else(missing)
+    }
+
+    /// All rows that a statement answers.
+    pub(super) async fn all(&self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
+        in_time(&self.connections, async {
+            let mut lent = self.connections.lend().await?;
+            let done = lent.get().fetch_all(statement).await;
+            if is_of_the_call(&done) {
+                lent.give_back();
+            }
+            Ok(done?)
+        })
+        .await
+    }
+
+    /// How many rows a statement changed.
+    pub(super) async fn execute(&self, statement: Statement<'_>) -> Result<u64> {
+        execute(&self.connections, statement).await
+    }
+
+    /// The same while nobody else writes to a table.
+    pub(super) async fn execute_alone(
+        &self,
+        lock: &'static str,
+        statement: Statement<'_>,
+    ) -> Result<u64> {
+        in_time(&self.connections, async {
+            let mut lent = self.connections.lend().await?;
+            let done = alone(lent.get(), lock, statement).await;
+            // After a failure the transaction is open: it ends with the connection.
+            if done.is_ok() {
+                lent.give_back();
+            }
+            Ok(done?)
+        })
+        .await
+    }
+
+    pub(super) fn announce(&self, news: News) {
+        self.feed.announce(news);
+    }
+}
+
+pub(super) async fn execute(connections: &Connections, statement: Statement<'_>) -> Result<u64> {
+    in_time(connections, async {
+        let mut lent = connections.lend().await?;
+        let done = lent.get().execute(statement).await;
+        if is_of_the_call(&done) {
+            lent.give_back();
+        }
+        Ok(done?.rows_affected())
+    })
+    .await
+}
+
+async fn alone(
+    connection: &mut PgConnection,
+    lock: &'static str,
+    statement: Statement<'_>,
+) -> sqlx::Result<u64> {
+    connection.execute("BEGIN").await?;
+    connection.execute(lock).await?;
+    let done = connection.execute(statement).await?.rows_affected();
+    connection.execute("COMMIT").await?;
+    Ok(done)
+}
+
+async fn in_time<T>(
+    connections: &Connections,
+    call: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    timeout(CALL, call).await.unwrap_or_else(|_| {
+        connections.set_down();
+        let message = "the database did not answer in time: whether a change was made is not known";
+        Err(unavailable(message))
+    })
+}

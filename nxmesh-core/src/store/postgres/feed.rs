@@ -1,0 +1,216 @@
+//! News between servers, by `NOTIFY`.
+//!
+//! Postgres lets only one transaction that notifies commit at a time, so a change does not
+//! notify by itself: what is new is gathered, and goes out as one notification after the
+//! other, each in a transaction of its own, as soon as the one before it is through. A
+//! notification may be lost, with the server that should have sent it or on its way. That is
+//! why whoever must not miss anything also polls.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::{
+    sync::{Notify, broadcast},
+    time::timeout,
+};
+use tokio_util::sync::DropGuard;
+use uuid::Uuid;
+
+use super::{connections::Connections, database::execute};
+use crate::{
+    Error, Result, Tasks,
+    gateway::{Moved, News},
+    store::local::NEWS,
+};
+
+const CHANNEL: &str = "nxmesh";
+/// Something is said at least so often, and a listener that hears nothing for several times
+/// as long listens in vain.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(4);
+/// How often to try again when the database is away.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long connecting to listen may take.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How many news may wait to go out; more are left to the poll.
+const MAX_WAITING: usize = 4096;
+/// How many news go out together: a notification has room for 8000 bytes.
+const TOGETHER: usize = 40;
+
+/// Hears and tells.
+#[derive(Debug)]
+pub(super) struct Feed {
+    shared: Arc<Shared>,
+    _tasks: Arc<DropGuard>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Which server this is: what it said itself is no news to it.
+    own: Uuid,
+    news: broadcast::Sender<News>,
+    waiting: Mutex<HashSet<News>>,
+    wake: Notify,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Notification {
+    from: Uuid,
+    news: Vec<News>,
+}
+
+impl Feed {
+    pub(super) fn start(
+        options: PgConnectOptions,
+        connections: Arc<Connections>,
+        listen: bool,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            own: Uuid::new_v4(),
+            news: broadcast::Sender::new(NEWS),
+            waiting: Mutex::default(),
+            wake: Notify::new(),
+        });
+        let tasks = Tasks::default();
+        let _tasks = tasks.stop_on_drop();
+        if listen {
+            tasks.spawn(Arc::clone(&shared).listen(options, tasks.clone()));
+        }
+        tasks.spawn(Arc::clone(&shared).tell(connections, tasks.clone()));
+        Self { shared, _tasks }
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<News> {
+        self.shared.news.subscribe()
+    }
+
+    /// Tells this server at once, and the others soon.
+    pub(super) fn announce(&self, news: News) {
+        self.shared.hear(news);
+        let mut waiting = self.shared.lock();
+        if waiting.len() < MAX_WAITING {
+            waiting.insert(news);
+            drop(waiting);
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+impl Shared {
+    fn hear(&self, news: News) {
+        // Nobody may be listening.
+        let _ = self.news.send(news);
+    }
+
+    async fn listen(self: Arc<Self>, options: PgConnectOptions, tasks: Tasks) {
+        while !tasks.stopping().is_cancelled() {
+            let listening = tokio::select! {
+                ended = self.listen_once(&options) => ended,
+                () = tasks.stopping().cancelled() => return,
+            };
+            if let Err(error) = listening {
+                tracing::debug!(%error, "does not hear of other servers; looks every second instead");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = tasks.stopping().cancelled() => {}
+            }
+        }
+    }
+
+    /// Listens until that does not work any more.
+    async fn listen_once(&self, options: &PgConnectOptions) -> Result<()> {
+        let connect = async {
+            let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT);
+            let pool = pool.connect_lazy_with(options.clone());
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.listen(CHANNEL).await?;
+            Ok::<_, Error>(listener)
+        };
+        let silence = |_| super::error::unavailable("the database is silent");
+        let mut listener = timeout(CONNECT, connect).await.map_err(silence)??;
+        listener.eager_reconnect(false);
+        loop {
+            // Cut off, a listener is not used again.
+            let heard = timeout(SILENCE, listener.try_recv()).await.map_err(silence)??;
+            let Some(heard) = heard else { return Ok(()) };
+            match serde_json::from_str(heard.payload()) {
+                Ok(Notification { from, news }) if from != self.own => {
+                    news.into_iter().for_each(|it| self.hear(it));
+                }
+                Ok(_) => {}
+                // A newer server may have more to say.
+                Err(error) => tracing::debug!(%error, "a notification is not understood"),
+            }
+        }
+    }
+
+    /// Sends what waits; probes the database while it is away.
+    async fn tell(self: Arc<Self>, connections: Arc<Connections>, tasks: Tasks) {
+        while !tasks.stopping().is_cancelled() {
+            let told = tokio::select! {
+                told = self.tell_once(&connections) => told,
+                () = tasks.stopping().cancelled() => break,
+            };
+            if told.is_err() && !connections.probe().await {
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => {}
+                    () = tasks.stopping().cancelled() => {}
+                }
+            }
+        }
+        connections.close().await;
+    }
+
+    async fn tell_once(&self, connections: &Connections) -> Result<()> {
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = connections.went_down.notified() => {}
+            () = tokio::time::sleep(HEARTBEAT) => {}
+        }
+        let mut waiting: Vec<_> = newest(mem::take(&mut *self.lock()).into_iter());
+        loop {
+            let rest = waiting.split_off(waiting.len().min(TOGETHER));
+            let notification = Notification { from: self.own, news: waiting };
+            let payload = serde_json::to_string(&notification).unwrap_or_default();
+            // Nothing is lost with this transaction: it need not wait for the disk.
+            let statement = sqlx::query(
+                "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)",
+            );
+            execute(connections, statement.bind(CHANNEL).bind(payload)).await?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            waiting = rest;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<News>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of several moves of one workspace the last one says it all.
+fn newest(news: impl Iterator<Item = News>) -> Vec<News> {
+    let mut heads = HashMap::new();
+    let mut others = Vec::new();
+    for it in news {
+        match it {
+            News::Moved(Moved { workspace_id, revision }) => {
+                let head = heads.entry(workspace_id).or_insert(revision);
+                // A workspace that is gone does not come back.
+                *head = head.zip(revision).map(|(one, other)| one.max(other));
+            }
+            News::CommandWaiting(_) | News::CommandAnswered(_) => others.push(it),
+        }
+    }
+    let moved = heads.into_iter();
+    let moved = moved.map(|(workspace_id, revision)| News::Moved(Moved { workspace_id, revision }));
+    moved.chain(others).collect()
+}

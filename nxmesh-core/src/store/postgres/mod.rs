@@ -1,0 +1,87 @@
+//! Everything in one Postgres database, for any number of servers.
+//!
+//! Every call is one statement, atomic by itself: no transaction is ever open between two
+//! round trips, so a call that is given up leaves nothing behind. What other servers did
+//! comes by `NOTIFY`, and by polling what a notification that was lost would have said.
+
+mod connections;
+mod database;
+mod error;
+mod feed;
+mod gateway;
+mod leases;
+mod migrate;
+mod rows;
+mod tenancy;
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
+
+use self::database::Database;
+use crate::{Error, ErrorKind, Result};
+
+/// Keeps everything in a Postgres database. Several processes may share one.
+#[derive(Debug)]
+pub struct PostgresStore {
+    database: Database,
+}
+
+/// How to use a Postgres database.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PostgresOptions {
+    /// How many connections are open at most, beside one to listen; 16, if not set. More
+    /// callers wait, 3 s at most.
+    pub max_connections: u32,
+    /// Whether to hear of what other servers did by `LISTEN`. Without it that takes up to
+    /// a second longer: for connection poolers that share a connection by transaction.
+    pub listen: bool,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self { max_connections: 16, listen: true }
+    }
+}
+
+/// How often to look for what a lost notification would have said.
+const POLL: Duration = Duration::from_secs(1);
+
+impl PostgresStore {
+    /// Opens the database at `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, and brings its
+    /// schema up to date.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when it is no such URL; [`Unavailable`](ErrorKind::Unavailable)
+    /// when the database does not answer; [`Corrupt`](ErrorKind::Corrupt) when a newer version of
+    /// this program wrote it.
+    pub async fn open(url: &str) -> Result<Self> {
+        Self::open_with(url, PostgresOptions::default()).await
+    }
+
+    /// The same, not by default.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub async fn open_with(url: &str, options: PostgresOptions) -> Result<Self> {
+        let PostgresOptions { max_connections, listen } = options;
+        let bad = |_| {
+            // What the library says of it may repeat the password.
+            let message = "the URL must be postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+            Error::new(ErrorKind::Invalid, message)
+        };
+        let connect = PgConnectOptions::from_str(url).map_err(bad)?;
+        let connect = connect.application_name("nxmesh").disable_statement_logging();
+        let closed = |error| {
+            let (host, port) = (connect.get_host(), connect.get_port());
+            let database = connect.get_database().unwrap_or_default();
+            let message = format!("cannot open the database {database} at {host}:{port}");
+            Error::new(ErrorKind::Unavailable, message).with_source(error)
+        };
+        let mut first = connect.connect().await.map_err(closed)?;
+        migrate::migrate(&mut first).await?;
+        drop(first);
+        Ok(Self { database: Database::new(connect, max_connections.max(1), listen) })
+    }
+}

@@ -1,0 +1,404 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{Row, postgres::PgRow};
+
+use super::{
+    PostgresStore,
+    database::Statement,
+    error::constraint,
+    rows::{PAGE, body, find, id, key, page, revision},
+};
+use crate::{
+    Error, ErrorKind, Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    gateway::{GatewayWrite, Moved, News},
+    store::{
+        codec::{WriteRow, corrupt, micros, number, time, to_body},
+        slug_taken,
+    },
+    tenancy::{
+        Email, Organization, OrganizationId, PasswordHash, RefreshToken, Sealed, SealedSigningKey,
+        TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
+    },
+};
+
+#[async_trait]
+impl TenancyStore for PostgresStore {
+    async fn user(&self, id: UserId) -> Result<Option<User>> {
+        let sql = "SELECT id, email, password, created_at FROM users WHERE id = $1";
+        let row = self.database.optional(sqlx::query(sql).bind(key(id))).await?;
+        row.map(|row| user(&row)).transpose()
+    }
+
+    async fn user_by_email(&self, email: &Email) -> Result<Option<User>> {
+        let sql = "SELECT id, email, password, created_at FROM users WHERE email_key = $1";
+        let row = self.database.optional(sqlx::query(sql).bind(email.key())).await?;
+        row.map(|row| user(&row)).transpose()
+    }
+
+    async fn has_users(&self) -> Result<bool> {
+        let row = self.database.one(sqlx::query("SELECT EXISTS (SELECT FROM users)")).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    async fn organization(
+        &self,
+        id: OrganizationId,
+        member: UserId,
+    ) -> Result<Option<Organization>> {
+        let statement = sqlx::query(
+            "SELECT body, version FROM organizations JOIN members ON organization_id = id
+             WHERE id = $1 AND user_id = $2",
+        );
+        let row = self.database.optional(statement.bind(key(id)).bind(key(member))).await?;
+        row.map(|row| organization(&row, 0)).transpose()
+    }
+
+    async fn organizations(
+        &self,
+        member: UserId,
+        request: PageRequest,
+    ) -> Result<Page<Organization>> {
+        let sql = "body, version FROM organizations JOIN members ON organization_id = id WHERE user_id = $1";
+        page(&self.database, sql, key(member), request, |row| organization(row, PAGE)).await
+    }
+
+    async fn workspace(&self, id: WorkspaceId, member: UserId) -> Result<Option<Workspace>> {
+        let statement = sqlx::query(
+            "SELECT body FROM workspaces JOIN members USING (organization_id)
+             WHERE id = $1 AND user_id = $2",
+        );
+        find(&self.database, statement.bind(key(id)).bind(key(member))).await
+    }
+
+    async fn workspace_head(&self, id: WorkspaceId) -> Result<Option<RevisionNumber>> {
+        let statement = sqlx::query("SELECT head FROM workspaces WHERE id = $1").bind(key(id));
+        self.database.optional(statement).await?.map(|row| revision(&row, 0)).transpose()
+    }
+
+    async fn workspaces(
+        &self,
+        of: OrganizationId,
+        request: PageRequest,
+    ) -> Result<Page<Workspace>> {
+        let sql = "body FROM workspaces WHERE organization_id = $1";
+        page(&self.database, sql, key(of), request, |row| body(row, PAGE)).await
+    }
+
+    async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>> {
+        let sql = "SELECT family, user_id, expires_at, used FROM refresh_tokens WHERE hash = $1";
+        let row = self.database.optional(sqlx::query(sql).bind(hash.as_bytes())).await?;
+        row.map(|row| {
+            Ok(RefreshToken {
+                hash: *hash,
+                family: row.try_get(0)?,
+                user_id: id(&row, 1)?,
+                expires_at: time(row.try_get(2)?)?,
+                used: row.try_get(3)?,
+            })
+        })
+        .transpose()
+    }
+
+    async fn signing_key(&self) -> Result<Option<SealedSigningKey>> {
+        let row =
+            self.database.optional(sqlx::query("SELECT kid, sealed FROM signing_keys")).await?;
+        row.map(|row| {
+            let sealed = Sealed::from_bytes(row.try_get(1)?);
+            Ok(SealedSigningKey { kid: row.try_get(0)?, sealed })
+        })
+        .transpose()
+    }
+
+    async fn commit(&self, change: TenancyChange) -> Result<()> {
+        match change {
+            TenancyChange::CreateFirstUser(user) => self.create_first_user(&user).await,
+            TenancyChange::CreateUser(user) => self.create_user(&user).await,
+            TenancyChange::CreateOrganization { organization, owner } => {
+                self.create_organization(&organization, owner).await
+            }
+            TenancyChange::UpdateOrganization { organization, base } => {
+                self.update_organization(&organization, base).await
+            }
+            TenancyChange::DeleteOrganization { id, base } => {
+                self.delete_organization(id, base).await
+            }
+            TenancyChange::CreateWorkspace(workspace) => self.create_workspace(&workspace).await,
+            TenancyChange::UpdateWorkspace { workspace, base, revision } => {
+                self.update_workspace(&workspace, base, &revision).await
+            }
+            TenancyChange::DeleteWorkspace { id, base } => self.delete_workspace(id, base).await,
+            TenancyChange::AddRefreshToken(token) => self.add_refresh_token(&token).await,
+            TenancyChange::RotateRefreshToken { used, next } => {
+                self.rotate_refresh_token(used, &next).await
+            }
+            TenancyChange::RevokeFamily(family) => {
+                let statement = sqlx::query("DELETE FROM refresh_tokens WHERE family = $1");
+                self.database.execute(statement.bind(family)).await.map(|_| ())
+            }
+            TenancyChange::CreateSigningKey { key, now } => self.create_signing_key(key, now).await,
+        }
+    }
+
+    async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64> {
+        let statement = sqlx::query("DELETE FROM refresh_tokens WHERE expires_at < $1");
+        self.database.execute(statement.bind(micros(before))).await
+    }
+}
+
+impl PostgresStore {
+    async fn create_first_user(&self, user: &User) -> Result<()> {
+        let lock = "LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE";
+        let statement = sqlx::query(
+            "INSERT INTO users (id, email, email_key, password, created_at)
+             SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT FROM users)",
+        );
+        match self.database.execute_alone(lock, bind_user(statement, user)).await? {
+            0 => Err(conflict("there are users already")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn create_user(&self, user: &User) -> Result<()> {
+        let statement = sqlx::query(
+            "INSERT INTO users (id, email, email_key, password, created_at)
+             VALUES ($1, $2, $3, $4, $5)",
+        );
+        let made = self.database.execute(bind_user(statement, user)).await;
+        made.map(|_| ()).map_err(|error| match constraint(&error) {
+            Some("users_email_key_key") => conflict("the e-mail address is taken"),
+            _ => error,
+        })
+    }
+
+    async fn create_organization(&self, organization: &Organization, owner: UserId) -> Result<()> {
+        let Organization { id, name: _, slug, version, created_at, updated_at: _ } = organization;
+        let statement = sqlx::query(
+            "WITH made AS (
+                 INSERT INTO organizations (id, slug, version, created_at, body)
+                 VALUES ($1, $2, $3, $4, $5) RETURNING id
+             )
+             INSERT INTO members (user_id, organization_id) SELECT $6, id FROM made",
+        );
+        let statement = statement
+            .bind(key(*id))
+            .bind(slug.as_str())
+            .bind(number(*version)?)
+            .bind(micros(*created_at))
+            .bind(to_body(organization)?)
+            .bind(key(owner));
+        let made = self.database.execute(statement).await;
+        made.map(|_| ()).map_err(|error| match constraint(&error) {
+            Some("members_user_id_fkey") => Error::not_found("user", owner),
+            _ => organization_taken(error, organization),
+        })
+    }
+
+    async fn update_organization(&self, organization: &Organization, base: u64) -> Result<()> {
+        let Organization { id, name: _, slug, version, created_at: _, updated_at: _ } =
+            organization;
+        let statement = sqlx::query(
+            "WITH changed AS (
+                 UPDATE organizations SET slug = $3, version = $4, body = $5
+                 WHERE id = $1 AND version = $2 RETURNING id
+             )
+             SELECT EXISTS (SELECT FROM changed), EXISTS (SELECT FROM organizations WHERE id = $1)",
+        );
+        let statement = statement
+            .bind(key(*id))
+            .bind(number(base)?)
+            .bind(slug.as_str())
+            .bind(number(*version)?)
+            .bind(to_body(organization)?);
+        let changed = self.database.one(statement).await;
+        let changed = changed.map_err(|error| organization_taken(error, organization))?;
+        done(&changed, "organization", *id)
+    }
+
+    async fn delete_organization(&self, id: OrganizationId, base: u64) -> Result<()> {
+        let statement = sqlx::query(
+            "WITH deleted AS (
+                 DELETE FROM organizations WHERE id = $1 AND version = $2 RETURNING id
+             )
+             SELECT EXISTS (SELECT FROM deleted), EXISTS (SELECT FROM organizations WHERE id = $1)",
+        );
+        let deleted = self.database.one(statement.bind(key(id)).bind(number(base)?)).await;
+        let deleted = deleted.map_err(|error| match constraint(&error) {
+            Some("workspaces_organization_id_fkey") => conflict("the organization has workspaces"),
+            _ => error,
+        })?;
+        done(&deleted, "organization", id)
+    }
+
+    async fn create_workspace(&self, workspace: &Workspace) -> Result<()> {
+        let statement = sqlx::query(
+            "INSERT INTO workspaces (id, organization_id, slug, head, revision, created_at, body)
+             VALUES ($1, $2, $3, 0, 0, $4, $5)",
+        );
+        let statement = statement
+            .bind(key(workspace.id))
+            .bind(key(workspace.organization_id))
+            .bind(workspace.slug.as_str())
+            .bind(micros(workspace.created_at))
+            .bind(to_body(workspace)?);
+        let made = self.database.execute(statement).await;
+        made.map(|_| ()).map_err(|error| match constraint(&error) {
+            Some("workspaces_organization_id_fkey") => {
+                Error::not_found("organization", workspace.organization_id)
+            }
+            _ => workspace_taken(error, workspace),
+        })
+    }
+
+    async fn update_workspace(
+        &self,
+        workspace: &Workspace,
+        base: RevisionNumber,
+        revision: &Revision,
+    ) -> Result<()> {
+        let settings = GatewayWrite::PutSettings(Arc::new(workspace.settings.clone()));
+        let write = WriteRow::of(workspace.id, &settings)?;
+        let statement = sqlx::query(include_str!("sql/update_workspace.sql"))
+            .bind(key(workspace.id))
+            .bind(number(base.0)?)
+            .bind(number(revision.number.0)?)
+            .bind(workspace.slug.as_str())
+            .bind(to_body(workspace)?)
+            .bind(to_body(revision)?)
+            .bind(write.kind)
+            .bind(write.body)
+            .bind(number(workspace.revision.0)?);
+        let changed = self.database.one(statement).await;
+        let changed = changed.map_err(|error| workspace_taken(error, workspace))?;
+        done(&changed, "workspace", workspace.id)?;
+        self.moved(workspace.id, Some(revision.number));
+        Ok(())
+    }
+
+    async fn delete_workspace(&self, id: WorkspaceId, base: RevisionNumber) -> Result<()> {
+        let statement = sqlx::query(
+            "WITH deleted AS (
+                 DELETE FROM workspaces WHERE id = $1 AND revision = $2 RETURNING id
+             )
+             SELECT EXISTS (SELECT FROM deleted), EXISTS (SELECT FROM workspaces WHERE id = $1)",
+        );
+        let deleted = self.database.one(statement.bind(key(id)).bind(number(base.0)?)).await;
+        let deleted = deleted.map_err(|error| match constraint(&error) {
+            Some("agents_workspace_id_fkey") => conflict("the workspace has agents"),
+            _ => error,
+        })?;
+        done(&deleted, "workspace", id)?;
+        self.moved(id, None);
+        Ok(())
+    }
+
+    async fn add_refresh_token(&self, token: &RefreshToken) -> Result<()> {
+        let statement = sqlx::query(
+            "INSERT INTO refresh_tokens (hash, family, user_id, expires_at, used)
+             VALUES ($1, $2, $3, $4, $5)",
+        );
+        let added = self.database.execute(bind_token(statement, token)).await;
+        added.map(|_| ()).map_err(|error| match constraint(&error) {
+            Some("refresh_tokens_user_id_fkey") => Error::not_found("user", token.user_id),
+            _ => error,
+        })
+    }
+
+    async fn rotate_refresh_token(&self, used: TokenHash, next: &RefreshToken) -> Result<()> {
+        let statement = sqlx::query(
+            "WITH used AS (
+                 UPDATE refresh_tokens SET used = true WHERE hash = $6 AND NOT used RETURNING hash
+             )
+             INSERT INTO refresh_tokens (hash, family, user_id, expires_at, used)
+             SELECT $1, $2, $3, $4, $5 FROM used",
+        );
+        let statement = bind_token(statement, next).bind(used.as_bytes().to_vec());
+        match self.database.execute(statement).await? {
+            0 => Err(conflict("the refresh token was used already")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn create_signing_key(&self, key: SealedSigningKey, now: DateTime<Utc>) -> Result<()> {
+        let statement = sqlx::query(
+            "INSERT INTO signing_keys (slot, kid, sealed, created_at) VALUES (1, $1, $2, $3)
+             ON CONFLICT DO NOTHING",
+        );
+        let statement =
+            statement.bind(key.kid).bind(key.sealed.as_bytes().to_vec()).bind(micros(now));
+        match self.database.execute(statement).await? {
+            0 => Err(conflict("there is a signing key already")),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn moved(&self, workspace_id: WorkspaceId, revision: Option<RevisionNumber>) {
+        self.database.announce(News::Moved(Moved { workspace_id, revision }));
+    }
+}
+
+fn bind_user<'q>(statement: Statement<'q>, user: &'q User) -> Statement<'q> {
+    let User { id, email, password, created_at } = user;
+    statement
+        .bind(key(*id))
+        .bind(email.as_str())
+        .bind(email.key())
+        .bind(password.as_str())
+        .bind(micros(*created_at))
+}
+
+fn bind_token<'q>(statement: Statement<'q>, token: &RefreshToken) -> Statement<'q> {
+    let RefreshToken { hash, family, user_id, expires_at, used } = token;
+    statement
+        .bind(hash.as_bytes().to_vec())
+        .bind(*family)
+        .bind(key(*user_id))
+        .bind(micros(*expires_at))
+        .bind(*used)
+}
+
+fn user(row: &PgRow) -> Result<User> {
+    let password: String = row.try_get(2)?;
+    Ok(User {
+        id: id(row, 0)?,
+        email: Email::parse(row.try_get::<String, _>(1)?).map_err(corrupt)?,
+        password: PasswordHash::from_stored(password),
+        created_at: time(row.try_get(3)?)?,
+    })
+}
+
+fn organization(row: &PgRow, column: usize) -> Result<Organization> {
+    let version: i64 = row.try_get(column + 1)?;
+    let organization: Organization = body(row, column)?;
+    Ok(Organization { version: u64::try_from(version).map_err(corrupt)?, ..organization })
+}
+
+/// Whether a statement changed its row, and if not, why.
+pub(super) fn done<T>(row: &PgRow, noun: &str, id: Id<T>) -> Result<()> {
+    match (row.try_get(0)?, row.try_get(1)?) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Error::new(ErrorKind::Stale, format!("the {noun} has moved on"))),
+        (false, false) => Err(Error::not_found(noun, id)),
+    }
+}
+
+fn organization_taken(error: Error, organization: &Organization) -> Error {
+    match constraint(&error) {
+        Some("organizations_slug_key") => slug_taken("an organization", organization.slug.as_str()),
+        _ => error,
+    }
+}
+
+fn workspace_taken(error: Error, workspace: &Workspace) -> Error {
+    match constraint(&error) {
+        Some("workspaces_organization_id_slug_key") => {
+            slug_taken("a workspace of the organization", workspace.slug.as_str())
+        }
+        _ => error,
+    }
+}
+
+fn conflict(message: &str) -> Error {
+    Error::new(ErrorKind::Conflict, message)
+}
