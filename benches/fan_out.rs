@@ -1,26 +1,23 @@
 //! One change to a workspace with many agents, in one process, on SQLite: how long
 //! until each has confirmed it, and how much memory an agent costs.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
-use futures::StreamExt;
+use nxmesh_benches::{Confirmed, SimulatedAgent};
 use nxmesh_core::{
     Actor, IfMatch, MergePatch, Mesh, Secret,
-    gateway::{
-        NewLocation, NewRegistrationToken, NewVirtualHost,
-        link::{
-            AgentMessage, ApplyStatus, ConfigStatus, Connector, HealthReport, Registration,
-            RegistrationAnswer, ServerMessage,
-        },
-    },
+    gateway::{NewLocation, NewRegistrationToken, NewVirtualHost},
     store::sqlite::SqliteStore,
     tenancy::{NewOrganization, NewWorkspace, WorkspaceId},
     transport::in_process::InProcessConnector,
 };
 use serde_json::json;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::sync::mpsc;
 
 #[derive(Parser)]
 struct Args {
@@ -33,12 +30,6 @@ struct Args {
     /// How many changes are made
     #[arg(long, default_value_t = 20)]
     changes: usize,
-}
-
-/// An agent confirmed a version.
-struct Confirmed {
-    version: u64,
-    at: Instant,
 }
 
 #[tokio::main]
@@ -62,11 +53,12 @@ async fn main() -> Result<()> {
 
     let before = resident()?;
     let (confirm, mut confirmed) = mpsc::channel(agents);
-    let mut fleet = JoinSet::new();
+    let mut fleet = Vec::new();
     let began = Instant::now();
     for number in 0..agents {
         let token = token(&mesh, &actor, workspace, number).await?;
-        fleet.spawn(agent(mesh.clone(), token, confirm.clone()));
+        let connector = Arc::new(InProcessConnector::new(mesh.gateway().clone()));
+        fleet.push(SimulatedAgent::start(connector, token, Some(confirm.clone())));
     }
     drain(&mut confirmed, agents, 0).await?;
     println!("{agents} agents registered and confirmed in {:.1} s", began.elapsed().as_secs_f64());
@@ -82,7 +74,7 @@ async fn main() -> Result<()> {
         let host =
             mesh.gateway().virtual_hosts().update(&actor, ids[0], &patch, &IfMatch::Any).await?;
         answered.push(began.elapsed());
-        let committed = Instant::now();
+        let committed = tokio::time::Instant::now();
         let all = drain(&mut confirmed, agents, host.revision.0).await?;
         times.extend(all.into_iter().map(|it| it.saturating_duration_since(committed)));
     }
@@ -107,7 +99,7 @@ async fn main() -> Result<()> {
         ms(&times, 1.0)
     );
     println!("  memory an agent (both ends): {each:.1} KiB");
-    fleet.abort_all();
+    drop(fleet);
     mesh.shutdown().await;
     Ok(())
 }
@@ -139,56 +131,12 @@ async fn token(
     Ok(mesh.gateway().agents().create_token(actor, workspace, new).await?.token)
 }
 
-/// Registers, and confirms whatever it is sent.
-async fn agent(mesh: Mesh, token: Secret<String>, confirm: mpsc::Sender<Confirmed>) -> Result<()> {
-    let mut link = InProcessConnector::new(mesh.gateway().clone()).connect().await?;
-    let registration = Registration {
-        token,
-        hostname: "simulated".into(),
-        ip_address: "127.0.0.1".into(),
-        version: "0".into(),
-        capabilities: Vec::new(),
-        labels: Default::default(),
-        deployment_mode: Default::default(),
-        config_checksum: String::new(),
-        config_version: Default::default(),
-        nginx_version: String::new(),
-    };
-    link.outgoing.send(AgentMessage::Registration(registration)).await?;
-    let mut beat = tokio::time::interval(Duration::from_secs(10));
-    let mut running = (String::new(), Default::default());
-    loop {
-        tokio::select! {
-            message = link.incoming.next() => match message.context("the stream ended")?? {
-                ServerMessage::Config(update) => {
-                    let status = ConfigStatus {
-                        config_id: update.config_id.clone(),
-                        version: update.version,
-                        status: ApplyStatus::Success,
-                        error_message: String::new(),
-                        applied_at: chrono::DateTime::UNIX_EPOCH,
-                    };
-                    link.outgoing.send(AgentMessage::ConfigStatus(status)).await?;
-                    running = (update.checksum.clone(), update.version);
-                    confirm.send(Confirmed { version: update.version.0, at: Instant::now() }).await?;
-                }
-                ServerMessage::Registered(RegistrationAnswer::Refused { reason }) => bail!(reason),
-                ServerMessage::Registered(_) | ServerMessage::Unreadable { .. } | ServerMessage::Command(_) => {}
-            },
-            _ = beat.tick() => {
-                let report = HealthReport { config_checksum: running.0.clone(), config_version: running.1, ..HealthReport::default() };
-                link.outgoing.send(AgentMessage::Health(report)).await?;
-            }
-        }
-    }
-}
-
 /// Waits until all agents have confirmed a version at least this new; answers when each did.
 async fn drain(
     confirmed: &mut mpsc::Receiver<Confirmed>,
     agents: usize,
     version: u64,
-) -> Result<Vec<Instant>> {
+) -> Result<Vec<tokio::time::Instant>> {
     let mut times = Vec::new();
     while times.len() < agents {
         let next = tokio::time::timeout(Duration::from_secs(60), confirmed.recv());

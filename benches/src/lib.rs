@@ -8,7 +8,9 @@ mod mesh;
 mod nginx;
 mod ports;
 mod process;
+mod proxy;
 mod server;
+mod simulated;
 
 pub use self::{
     agent::AgentProcess,
@@ -18,5 +20,7 @@ pub use self::{
     nginx::{NginxBinary, get, wait_for},
     ports::free_port,
     process::{Process, binary},
+    proxy::Proxy,
     server::ServerProcess,
+    simulated::{Confirmed, SimulatedAgent, SimulatedState},
 };

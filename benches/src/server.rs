@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use nxmesh_client::Client;
 use tokio::process::Command;
 
 use crate::{Process, binary};
@@ -9,13 +10,24 @@ use crate::{Process, binary};
 pub(crate) const EMAIL: &str = "admin@example.com";
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-/// The reference server, on SQLite.
+/// What secrets are stored under by all servers of one store.
+const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// The reference server.
 #[derive(Debug)]
 pub struct ServerProcess {
-    folder: PathBuf,
+    setup: Setup,
     process: Process,
     http: String,
     grpc: String,
+}
+
+/// How a server is started.
+#[derive(Debug, Clone, Default)]
+struct Setup {
+    folder: PathBuf,
+    /// SQLite in the folder, if none is named.
+    store: Option<String>,
     tls: Option<Certificate>,
 }
 
@@ -41,37 +53,63 @@ impl Certificate {
 }
 
 impl ServerProcess {
-    /// Starts a server on free ports, with its data in this folder.
+    /// Starts a server on free ports and SQLite, with its data in this folder.
     ///
     /// # Errors
     /// When it does not start.
     pub async fn start(folder: &Path) -> Result<Self> {
-        Self::start_on(folder, "127.0.0.1:0", "127.0.0.1:0", None).await
+        Self::start_anew(Setup { folder: folder.to_owned(), ..Setup::default() }).await
+    }
+
+    /// The same with this store, which other servers may share.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_on(folder: &Path, store: &str) -> Result<Self> {
+        let (folder, store) = (folder.to_owned(), Some(store.to_owned()));
+        Self::start_anew(Setup { folder, store, tls: None }).await
     }
 
     /// The same with TLS on both ports.
     pub(crate) async fn start_with_tls(folder: &Path, tls: Certificate) -> Result<Self> {
-        Self::start_on(folder, "127.0.0.1:0", "127.0.0.1:0", Some(tls)).await
+        let (folder, tls) = (folder.to_owned(), Some(tls));
+        Self::start_anew(Setup { folder, store: None, tls }).await
     }
 
-    async fn start_on(
-        folder: &Path,
-        http: &str,
-        grpc: &str,
-        tls: Option<Certificate>,
-    ) -> Result<Self> {
+    async fn start_anew(setup: Setup) -> Result<Self> {
+        Self::start_at(setup, "127.0.0.1:0", "127.0.0.1:0").await
+    }
+
+    async fn start_at(setup: Setup, http: &str, grpc: &str) -> Result<Self> {
         let mut command = Command::new(binary("nxmesh-server")?);
         command.args(["--http", http, "--grpc", grpc, "--heartbeat-seconds", "1"]);
-        command.arg("--data-dir").arg(folder);
-        if let Some(Certificate { chain, key }) = &tls {
+        command.arg("--data-dir").arg(&setup.folder);
+        if let Some(store) = &setup.store {
+            command.args(["--store", store]);
+        }
+        if let Some(Certificate { chain, key }) = &setup.tls {
             command.arg("--tls-cert").arg(chain).arg("--tls-key").arg(key);
         }
-        command.envs([("NXMESH_ADMIN_EMAIL", EMAIL), ("NXMESH_ADMIN_PASSWORD", PASSWORD)]);
-        std::fs::create_dir_all(folder)?;
-        let mut process = Process::start(&mut command, &folder.join("server.log"))?;
+        command.envs([
+            ("NXMESH_ADMIN_EMAIL", EMAIL),
+            ("NXMESH_ADMIN_PASSWORD", PASSWORD),
+            ("NXMESH_MASTER_KEY", MASTER_KEY),
+        ]);
+        std::fs::create_dir_all(&setup.folder)?;
+        let mut process = Process::start(&mut command, &setup.folder.join("server.log"))?;
         let http = process.said("http listening on ").await?;
         let grpc = process.said("grpc listening on ").await?;
-        Ok(Self { folder: folder.to_owned(), process, http, grpc, tls })
+        Ok(Self { setup, process, http, grpc })
+    }
+
+    /// A client that is logged in as the administrator.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub async fn client(&self) -> Result<Client> {
+        let client = Client::new(self.http())?;
+        client.auth().login(EMAIL, PASSWORD).await?;
+        Ok(client)
     }
 
     /// Where REST is: `http://127.0.0.1:PORT`.
@@ -87,7 +125,7 @@ impl ServerProcess {
     }
 
     fn scheme(&self) -> &str {
-        if self.tls.is_some() { "https" } else { "http" }
+        if self.setup.tls.is_some() { "https" } else { "http" }
     }
 
     /// The program.
@@ -101,9 +139,16 @@ impl ServerProcess {
     /// When it does not start.
     pub async fn kill_and_restart(&mut self) -> Result<()> {
         self.process.kill().await?;
-        let tls = self.tls.clone();
-        *self = Self::start_on(&self.folder.clone(), &self.http.clone(), &self.grpc.clone(), tls)
-            .await?;
+        self.restart().await
+    }
+
+    /// Starts it again, once it has ended, on the same ports and data.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<()> {
+        let (http, grpc) = (self.http.clone(), self.grpc.clone());
+        *self = Self::start_at(self.setup.clone(), &http, &grpc).await?;
         Ok(())
     }
 }

@@ -7,13 +7,18 @@ use std::{
     io::{self, IsTerminal},
     net::{IpAddr, Ipv4Addr, UdpSocket},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use nxmesh_agent::{Agent, AgentSettings, StateDir};
-use nxmesh_core::{Secret, transport::grpc::GrpcConnector};
+use nxmesh_core::{
+    Secret,
+    gateway::link::Connector,
+    transport::{Failover, grpc::GrpcConnector},
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -58,23 +63,28 @@ async fn main() -> ExitCode {
 }
 
 async fn prepare(settings: Settings) -> Result<Agent> {
-    let server = address(&settings.server).await;
-    let loopback = server.is_some_and(|it| it.is_loopback());
-    if settings.server.starts_with("http:") && !loopback && !settings.insecure {
-        bail!(
-            "--server {} is plain text beyond loopback: use https, or pass --insecure",
-            settings.server
-        );
-    }
-    let connector = match &settings.ca_file {
-        Some(file) => {
-            let roots = fs::read(file)
-                .with_context(|| format!("cannot read --ca-file {}", file.display()))?;
-            GrpcConnector::with_roots(&settings.server, &roots)
-        }
-        None => GrpcConnector::new(&settings.server),
+    let roots = match &settings.ca_file {
+        Some(file) => Some(
+            fs::read(file).with_context(|| format!("cannot read --ca-file {}", file.display()))?,
+        ),
+        None => None,
     };
-    let connector = connector.context("--server")?;
+    let mut servers: Vec<Arc<dyn Connector>> = Vec::new();
+    let mut server = None;
+    for url in &settings.server {
+        let address = address(url).await;
+        let loopback = address.is_some_and(|it| it.is_loopback());
+        if url.starts_with("http:") && !loopback && !settings.insecure {
+            bail!("--server {url} is plain text beyond loopback: use https, or pass --insecure");
+        }
+        server = server.or(address);
+        let connector = match &roots {
+            Some(roots) => GrpcConnector::with_roots(url, roots),
+            None => GrpcConnector::new(url),
+        };
+        servers.push(Arc::new(connector.context("--server")?));
+    }
+    let connector = Failover::new(servers).context("--server")?;
     let token = match &settings.token_file {
         Some(file) => Some(
             fs::read_to_string(file)

@@ -10,9 +10,15 @@ use nxmesh_core::gateway::DeploymentMode;
 #[derive(Debug, Parser)]
 #[command(name = "nxmesh-agent", version)]
 pub(crate) struct Settings {
-    /// Where the control plane is
-    #[arg(long, env = "NXMESH_SERVER", default_value = "http://127.0.0.1:9090")]
-    pub(crate) server: String,
+    /// Where the control plane is; several servers of one store, with commas between, are tried
+    /// in turn
+    #[arg(
+        long,
+        env = "NXMESH_SERVER",
+        default_value = "http://127.0.0.1:9090",
+        value_delimiter = ','
+    )]
+    pub(crate) server: Vec<String>,
 
     /// Certificates in PEM to trust the control plane by, instead of those of the machine
     #[arg(long, env = "NXMESH_CA_FILE")]

@@ -10,10 +10,15 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use nxmesh_core::store::{Stores, sqlite::SqliteStore};
+use nxmesh_core::store::{
+    Stores,
+    postgres::{PostgresOptions, PostgresStore},
+    sqlite::SqliteStore,
+};
 
 use self::settings::{Settings, StoreUrl};
 
@@ -54,9 +59,16 @@ async fn main() -> ExitCode {
 }
 
 /// The one place that knows which databases there are.
-async fn open_store(url: StoreUrl) -> anyhow::Result<Stores> {
+async fn open_store(url: StoreUrl, settings: &Settings) -> anyhow::Result<Stores> {
     Ok(match url {
         StoreUrl::Sqlite(path) => SqliteStore::open(path).await?.into(),
+        StoreUrl::Postgres(url) => {
+            let mut options = PostgresOptions::default();
+            options.max_connections = settings.postgres_connections;
+            options.listen = !settings.postgres_no_listen;
+            options.allow_plain_text = settings.insecure;
+            PostgresStore::open_with(url.expose(), options).await.context("--store")?.into()
+        }
     })
 }
 

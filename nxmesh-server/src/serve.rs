@@ -32,7 +32,7 @@ pub(crate) struct Server {
 /// Gets everything ready, or nothing: a port is taken before a file is touched.
 pub(crate) async fn prepare(
     settings: Settings,
-    open: impl AsyncFnOnce(StoreUrl) -> Result<Stores>,
+    open: impl AsyncFnOnce(StoreUrl, &Settings) -> Result<Stores>,
 ) -> Result<Server> {
     check_exposure(&settings)?;
     let tls = settings.tls_cert.as_deref().zip(settings.tls_key.as_deref());
@@ -42,9 +42,10 @@ pub(crate) async fn prepare(
     let folder = &settings.data_dir;
     make_folder(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let master_key = master_key(settings.master_key.as_deref(), &folder.join("master.key"))?;
-    let store = settings.store.unwrap_or_else(|| StoreUrl::Sqlite(folder.join("nxmesh.db")));
+    let store = settings.store.clone();
+    let store = store.unwrap_or_else(|| StoreUrl::Sqlite(folder.join("nxmesh.db")));
     let mesh = Mesh::builder()
-        .store(open(store).await?)
+        .store(open(store, &settings).await?)
         .master_key(master_key)
         .heartbeat_interval(Duration::from_secs(settings.heartbeat_seconds))
         .build()

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::Parser;
+use nxmesh_core::Secret;
 
 /// The NxMesh control plane: REST for people and programs, gRPC for agents.
 #[derive(Debug, Parser)]
@@ -16,9 +17,19 @@ pub(crate) struct Settings {
     #[arg(long, env = "NXMESH_GRPC", default_value = "127.0.0.1:9090")]
     pub(crate) grpc: SocketAddr,
 
-    /// Where everything is kept: sqlite:PATH [default: sqlite:DATA_DIR/nxmesh.db]
-    #[arg(long, env = "NXMESH_STORE")]
+    /// Where everything is kept: sqlite:PATH, or postgres://USER:PASSWORD@HOST:PORT/DATABASE for
+    /// several servers [default: sqlite:DATA_DIR/nxmesh.db]
+    #[arg(long, env = "NXMESH_STORE", hide_env_values = true)]
     pub(crate) store: Option<StoreUrl>,
+
+    /// How many connections to Postgres are open at most
+    #[arg(long, env = "NXMESH_POSTGRES_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) postgres_connections: u32,
+
+    /// Do not LISTEN, for a pooler between server and Postgres that does not let it through: what
+    /// other servers do is then known a second later
+    #[arg(long, env = "NXMESH_POSTGRES_NO_LISTEN")]
+    pub(crate) postgres_no_listen: bool,
 
     /// Where the server keeps its own files
     #[arg(long, env = "NXMESH_DATA_DIR", default_value = "nxmesh-data")]
@@ -32,7 +43,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "NXMESH_TLS_KEY", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
 
-    /// Allow plain text beyond loopback
+    /// Allow plain text beyond loopback, for both ports and for the store
     #[arg(long, env = "NXMESH_INSECURE")]
     pub(crate) insecure: bool,
 
@@ -63,6 +74,8 @@ pub(crate) struct Settings {
 pub(crate) enum StoreUrl {
     /// One file.
     Sqlite(PathBuf),
+    /// A database of its own; the URL may have a password in it.
+    Postgres(Secret<String>),
 }
 
 impl FromStr for StoreUrl {
@@ -71,7 +84,12 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
-            Some(_) | None => Err("must be sqlite:PATH".to_owned()),
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                Ok(Self::Postgres(Secret::new(text.to_owned())))
+            }
+            Some(_) | None => {
+                Err("must be sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned())
+            }
         }
     }
 }

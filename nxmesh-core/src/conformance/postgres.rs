@@ -151,6 +151,15 @@ impl Database {
         Self { server, name, url }
     }
 
+    /// Ends all connections to it, as an administrator may. Answers how many.
+    pub async fn cut_off_all(&self) -> usize {
+        let mut connection = connect(&self.server).await.expect("Postgres answers");
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        let ended = sqlx::query(sql).bind(&self.name).fetch_all(&mut connection).await;
+        let _ = connection.close().await;
+        ended.expect("it may end them").len()
+    }
+
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> &str {

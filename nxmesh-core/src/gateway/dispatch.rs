@@ -28,7 +28,8 @@ pub(crate) async fn order(
     if context.fleet.has(id) {
         return context.fleet.order(id, action, patience).await;
     }
-    if agent.status.state(context.alive_since()) != AgentState::Online {
+    let state = agent.status.state(context.alive_since());
+    if matches!(state, AgentState::Pending | AgentState::Offline) {
         return Err(unavailable("the agent is not connected"));
     }
     // Subscribed before it is sent: the answer cannot be missed.

@@ -45,8 +45,11 @@ pub(crate) async fn run(context: Context, link: ServerLink) {
         Ok(admission) => Session::begin(context, admission, outgoing.clone()).await,
         Err(error) => {
             tracing::info!(%peer, %error, "agent refused");
-            let answer = RegistrationAnswer::Refused { reason: error.to_string() };
-            let _ = outgoing.try_send(Ok(ServerMessage::Registered(answer)));
+            // A store that is away says nothing of the agent: only the stream ends.
+            if error.kind() == ErrorKind::Unauthenticated {
+                let answer = RegistrationAnswer::Refused { reason: error.to_string() };
+                let _ = outgoing.try_send(Ok(ServerMessage::Registered(answer)));
+            }
             Err(error)
         }
     };

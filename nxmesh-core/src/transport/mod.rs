@@ -3,3 +3,7 @@
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod in_process;
+
+mod failover;
+
+pub use self::failover::Failover;

@@ -1,0 +1,181 @@
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use futures::StreamExt;
+use nxmesh_core::{
+    Secret,
+    gateway::link::{
+        AgentEvent, AgentMessage, ApplyStatus, COMMAND_RESULT, ConfigStatus, Connector,
+        HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerMessage,
+    },
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+/// How long to wait before dialing again.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// An agent without an nginx: confirms whatever it is sent, and does whatever it is told.
+#[derive(Debug)]
+pub struct SimulatedAgent {
+    state: watch::Receiver<SimulatedState>,
+    _task: JoinSet<()>,
+}
+
+/// How a simulated agent is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SimulatedState {
+    /// Whether a control plane has taken it.
+    pub connected: bool,
+    /// How often one has.
+    pub connections: usize,
+    /// The revision it runs.
+    pub version: u64,
+    /// How many commands it carried out.
+    pub commands: usize,
+}
+
+/// An agent confirmed a version.
+#[derive(Debug, Clone, Copy)]
+pub struct Confirmed {
+    /// Which.
+    pub version: u64,
+    /// When.
+    pub at: Instant,
+}
+
+impl SimulatedAgent {
+    /// Starts one that dials again whenever it is cut off.
+    #[must_use]
+    pub fn start(
+        connector: Arc<dyn Connector>,
+        token: Secret<String>,
+        confirm: Option<mpsc::Sender<Confirmed>>,
+    ) -> Self {
+        let (sender, state) = watch::channel(SimulatedState::default());
+        let mut agent =
+            Agent { connector, token, confirm, state: sender, running: Default::default() };
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            loop {
+                // Why it was cut off does not matter here.
+                let _ = agent.stay().await;
+                agent.state.send_modify(|it| it.connected = false);
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+        Self { state, _task: task }
+    }
+
+    /// How it is now.
+    #[must_use]
+    pub fn state(&self) -> SimulatedState {
+        self.state.borrow().clone()
+    }
+}
+
+struct Agent {
+    connector: Arc<dyn Connector>,
+    /// The token, and once it was exchanged, the credential.
+    token: Secret<String>,
+    confirm: Option<mpsc::Sender<Confirmed>>,
+    state: watch::Sender<SimulatedState>,
+    running: (String, nxmesh_core::RevisionNumber),
+}
+
+impl Agent {
+    async fn stay(&mut self) -> Result<()> {
+        let mut link = self.connector.connect().await?;
+        link.outgoing.send(AgentMessage::Registration(self.registration())).await?;
+        let mut beat = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                message = link.incoming.next() => {
+                    let message = message.context("the stream ended")??;
+                    self.hear(message, &mut beat, &link.outgoing).await?;
+                }
+                _ = beat.tick(), if self.state.borrow().connected => {
+                    let (config_checksum, config_version) = self.running.clone();
+                    let nginx = NginxStatus { is_running: true, ..NginxStatus::default() };
+                    let report = HealthReport { nginx, config_checksum, config_version, ..HealthReport::default() };
+                    link.outgoing.send(AgentMessage::Health(report)).await?;
+                }
+            }
+        }
+    }
+
+    async fn hear(
+        &mut self,
+        message: ServerMessage,
+        beat: &mut tokio::time::Interval,
+        outgoing: &mpsc::Sender<AgentMessage>,
+    ) -> Result<()> {
+        match message {
+            ServerMessage::Registered(RegistrationAnswer::Refused { reason }) => bail!(reason),
+            ServerMessage::Registered(RegistrationAnswer::Accepted {
+                credential,
+                heartbeat_interval,
+                ..
+            }) => {
+                *beat = tokio::time::interval(heartbeat_interval);
+                self.token = credential.unwrap_or_else(|| self.token.clone());
+                self.state.send_modify(|it| {
+                    it.connected = true;
+                    it.connections += 1;
+                });
+            }
+            ServerMessage::Config(update) => {
+                self.running = (update.checksum.clone(), update.version);
+                self.state.send_modify(|it| it.version = update.version.0);
+                if let Some(confirm) = &self.confirm {
+                    let version = update.version.0;
+                    confirm.send(Confirmed { version, at: Instant::now() }).await?;
+                }
+                let status = ConfigStatus {
+                    config_id: update.config_id.clone(),
+                    version: update.version,
+                    status: ApplyStatus::Success,
+                    error_message: String::new(),
+                    applied_at: chrono::DateTime::UNIX_EPOCH,
+                };
+                outgoing.send(AgentMessage::ConfigStatus(status)).await?;
+            }
+            ServerMessage::Command(command) => {
+                self.state.send_modify(|it| it.commands += 1);
+                let data = [
+                    ("command_id", command.command_id.as_str()),
+                    ("success", "true"),
+                    ("message", "simulated"),
+                ];
+                let event = AgentEvent {
+                    event_id: command.command_id.clone(),
+                    event_type: COMMAND_RESULT.to_owned(),
+                    timestamp: chrono::DateTime::UNIX_EPOCH,
+                    data: data.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+                };
+                outgoing.send(AgentMessage::Event(event)).await?;
+            }
+            ServerMessage::Unreadable { .. } => bail!("cannot read what it was sent"),
+        }
+        Ok(())
+    }
+
+    fn registration(&self) -> Registration {
+        let (config_checksum, config_version) = self.running.clone();
+        Registration {
+            token: self.token.clone(),
+            hostname: "simulated".into(),
+            ip_address: "127.0.0.1".into(),
+            version: "0".into(),
+            capabilities: Vec::new(),
+            labels: Default::default(),
+            deployment_mode: Default::default(),
+            config_checksum,
+            config_version,
+            nginx_version: String::new(),
+        }
+    }
+}
