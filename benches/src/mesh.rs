@@ -50,6 +50,17 @@ impl TestMesh {
         Self::fill(folder, server, client, nginx, None).await
     }
 
+    /// The same on a store that is named.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn start_on(nginx: &NginxBinary, store: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let server = ServerProcess::start_on(&folder.path().join("server"), store).await?;
+        let client = Client::new(server.http())?;
+        Self::fill(folder, server, client, nginx, None).await
+    }
+
     /// The same with TLS between all.
     ///
     /// # Errors

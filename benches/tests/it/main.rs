@@ -5,5 +5,6 @@ mod cluster;
 mod faults;
 mod kills;
 mod load;
+mod outage;
 mod programs;
 mod tls;
