@@ -18,6 +18,7 @@ pub mod given;
 pub mod leases;
 pub mod limits;
 pub mod links;
+pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod tenancy;

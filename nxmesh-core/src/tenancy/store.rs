@@ -123,7 +123,7 @@ pub enum TenancyChange {
     },
     /// A login: the first token of its family. `NotFound` when there is no such user.
     AddRefreshToken(RefreshToken),
-    /// `Conflict` when `used` was used already or is gone.
+    /// `Conflict` when `used` was used already or is gone; `NotFound` when there is no such user.
     RotateRefreshToken {
         /// The token that was presented.
         used: TokenHash,

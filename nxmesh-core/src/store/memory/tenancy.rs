@@ -104,9 +104,7 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
         }
         TenancyChange::CreateOrganization { organization, owner } => {
             check_organization_slug(state, organization.id, &organization.slug)?;
-            if !state.users.contains_key(&owner) {
-                return Err(Error::not_found("user", owner));
-            }
+            check_user(state, owner)?;
             state.members.insert((owner, organization.id));
             state.organizations.insert(organization.id, organization);
         }
@@ -131,6 +129,7 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
             state.workspaces.insert(workspace.id, Head { workspace, history: Vec::new() });
         }
         TenancyChange::UpdateWorkspace { workspace, base, revision } => {
+            state.at(workspace.id, base)?;
             check_workspace_slug(state, &workspace)?;
             let head = state.at(workspace.id, base)?;
             let number = revision.number;
@@ -145,15 +144,15 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
             return Ok(Some(Moved { workspace_id: id, revision: None }));
         }
         TenancyChange::AddRefreshToken(token) => {
-            if !state.users.contains_key(&token.user_id) {
-                return Err(Error::not_found("user", token.user_id));
-            }
+            check_user(state, token.user_id)?;
             state.refresh_tokens.insert(token.hash, token);
         }
         TenancyChange::RotateRefreshToken { used, next } => {
-            let token = state.refresh_tokens.get_mut(&used).filter(|token| !token.used);
-            let token = token.ok_or_else(|| conflict("the refresh token was used already"))?;
-            token.used = true;
+            if state.refresh_tokens.get(&used).is_none_or(|token| token.used) {
+                return Err(conflict("the refresh token was used already"));
+            }
+            check_user(state, next.user_id)?;
+            state.refresh_tokens.entry(used).and_modify(|token| token.used = true);
             state.refresh_tokens.insert(next.hash, next);
         }
         TenancyChange::RevokeFamily(family) => {
@@ -167,6 +166,10 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
         }
     }
     Ok(None)
+}
+
+fn check_user(state: &State, id: UserId) -> Result<()> {
+    if state.users.contains_key(&id) { Ok(()) } else { Err(Error::not_found("user", id)) }
 }
 
 fn check_version(state: &State, id: OrganizationId, base: u64) -> Result<()> {

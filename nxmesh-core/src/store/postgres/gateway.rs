@@ -22,7 +22,7 @@ use crate::{
         CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS, News,
         SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
-    store::codec::{WriteRow, from_body, micros, number, time, to_body, to_write},
+    store::codec::{AGENT, WriteRow, from_body, micros, number, time, to_body, to_write},
     tenancy::{Workspace, WorkspaceId},
 };
 
@@ -257,7 +257,7 @@ fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
     let mut revisions = (Vec::new(), Vec::new());
     let mut writes = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut objects = BTreeMap::new();
-    let mut secrets = (Vec::new(), Vec::new(), Vec::new());
+    let mut new_secrets = Vec::new();
     for Step { revision, writes: of_revision, secret } in steps {
         let at = number(revision.number.0)?;
         revisions.0.push(at);
@@ -271,7 +271,13 @@ fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
             writes.4.push(body.clone());
             objects.insert((kind, object_id), (created_at(write), body));
         }
-        if let Some(AgentSecret { hash, agent_id, expires_at }) = secret {
+        new_secrets.extend(secret);
+    }
+    let mut secrets = (Vec::new(), Vec::new(), Vec::new());
+    for AgentSecret { hash, agent_id, expires_at } in new_secrets {
+        // An agent that a later step removes takes its secrets along.
+        let agent = objects.get(&(AGENT, key(*agent_id)));
+        if agent.is_none_or(|(_, body)| body.is_some()) {
             secrets.0.push(hash.as_bytes().to_vec());
             secrets.1.push(key(*agent_id));
             secrets.2.push(expires_at.map(micros));

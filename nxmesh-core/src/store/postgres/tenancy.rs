@@ -299,10 +299,7 @@ impl PostgresStore {
              VALUES ($1, $2, $3, $4, $5)",
         );
         let added = self.database.execute(bind_token(statement, token)).await;
-        added.map(|_| ()).map_err(|error| match constraint(&error) {
-            Some("refresh_tokens_user_id_fkey") => Error::not_found("user", token.user_id),
-            _ => error,
-        })
+        added.map(|_| ()).map_err(|error| user_gone(error, token))
     }
 
     async fn rotate_refresh_token(&self, used: TokenHash, next: &RefreshToken) -> Result<()> {
@@ -314,7 +311,8 @@ impl PostgresStore {
              SELECT $1, $2, $3, $4, $5 FROM used",
         );
         let statement = bind_token(statement, next).bind(used.as_bytes().to_vec());
-        match self.database.execute(statement).await? {
+        let rotated = self.database.execute(statement).await;
+        match rotated.map_err(|error| user_gone(error, next))? {
             0 => Err(conflict("the refresh token was used already")),
             _ => Ok(()),
         }
@@ -395,6 +393,13 @@ fn workspace_taken(error: Error, workspace: &Workspace) -> Error {
         Some("workspaces_organization_id_slug_key") => {
             slug_taken("a workspace of the organization", workspace.slug.as_str())
         }
+        _ => error,
+    }
+}
+
+fn user_gone(error: Error, token: &RefreshToken) -> Error {
+    match constraint(&error) {
+        Some("refresh_tokens_user_id_fkey") => Error::not_found("user", token.user_id),
         _ => error,
     }
 }

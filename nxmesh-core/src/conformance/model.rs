@@ -1,0 +1,616 @@
+//! The same random changes on several backends: whatever one answers, all must answer.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "only some changes leave something to learn")]
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use uuid::Uuid;
+
+use super::given;
+use crate::{
+    Id, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    gateway::{
+        AgentCommand, AgentFilter, AgentId, AgentSecret, AgentSpec, AgentState, AgentStatus,
+        CommandId, CommandOutcome, GatewayChange, GatewayWrite, LabelSelector, SessionId,
+        UpstreamId, VirtualHostId, link::CommandAction,
+    },
+    store::Stores,
+    tenancy::{
+        Email, MasterKey, Organization, RefreshToken, SealedSigningKey, Settings, Slug,
+        TenancyChange, UserId, Workspace, WorkspaceId,
+    },
+};
+
+/// Long enough never to matter.
+const LONG: Duration = Duration::from_secs(3600);
+/// How many of a kind are tried at most: few, so that they meet.
+const SLUGS: u64 = 12;
+
+/// Plays this many changes, each followed by reads, on all of these, and compares all answers.
+/// Answers how many were made; the others were refused.
+pub async fn play(backends: &[(&str, Stores)], seed: u64, changes: usize) -> usize {
+    let mut player = Player::new(seed);
+    let mut made = 0;
+    for number in 0..changes {
+        let change = player.change();
+        let answers = all(backends, async |stores| change.apply(stores).await).await;
+        compare(&answers, || format!("seed {seed}, change {number}: {change:?}"));
+        let done = answers[0].1.starts_with("Ok");
+        made += usize::from(done);
+        player.learn(&change, done);
+        for _ in 0..3 {
+            let read = player.read();
+            let answers = all(backends, async |stores| read.apply(stores).await).await;
+            compare(&answers, || format!("seed {seed}, read {read:?} after {number}: {change:?}"));
+        }
+    }
+    for read in player.everything() {
+        let answers = all(backends, async |stores| read.apply(stores).await).await;
+        compare(&answers, || format!("seed {seed}, at the end: {read:?}"));
+    }
+    made
+}
+
+async fn all<'a>(
+    backends: &[(&'a str, Stores)],
+    ask: impl AsyncFn(&Stores) -> String,
+) -> Vec<(&'a str, String)> {
+    let mut answers = Vec::new();
+    for (name, stores) in backends {
+        answers.push((*name, ask(stores).await));
+    }
+    answers
+}
+
+fn compare(answers: &[(&str, String)], what: impl Fn() -> String) {
+    let (first, expected) = &answers[0];
+    for (name, answer) in &answers[1..] {
+        assert_eq!(answer, expected, "{name} and {first} differ: {}", what());
+    }
+}
+
+/// An answer as text; of errors, what a caller sees.
+fn text<T: Debug>(answer: Result<T>) -> String {
+    match answer {
+        Ok(answer) => format!("Ok({answer:?})"),
+        Err(error) => format!("Err({:?}: {error})", error.kind()),
+    }
+}
+
+#[derive(Debug)]
+enum Change {
+    Tenancy(Box<TenancyChange>),
+    Gateway(Box<GatewayChange>),
+    AddSecret(AgentSecret),
+    KeepSecret(AgentId, TokenHash),
+    OpenSession(AgentId, SessionId, AgentStatus),
+    Record(AgentId, SessionId, AgentStatus),
+    AddCommand(AgentCommand),
+    TakeCommands(AgentId),
+    Answer(CommandId, CommandOutcome),
+    DropExpired(i64),
+    TakeLease(String, Uuid),
+    ReturnLease(String, Uuid),
+}
+
+impl Change {
+    async fn apply(&self, stores: &Stores) -> String {
+        let Stores { tenancy, gateway, leases } = stores;
+        match self {
+            Self::Tenancy(change) => text(tenancy.commit(change.as_ref().clone()).await),
+            Self::Gateway(change) => text(gateway.commit(change.as_ref().clone()).await),
+            Self::AddSecret(secret) => text(gateway.add_agent_secret(secret.clone()).await),
+            Self::KeepSecret(agent, hash) => {
+                text(gateway.keep_only_agent_secret(*agent, hash).await)
+            }
+            Self::OpenSession(agent, session, status) => {
+                text(gateway.open_agent_session(*agent, *session, status).await)
+            }
+            Self::Record(agent, session, status) => {
+                text(gateway.record_agent_status(*agent, *session, status).await)
+            }
+            Self::AddCommand(command) => text(gateway.add_command(command, LONG).await),
+            Self::TakeCommands(agent) => text(gateway.take_commands(*agent).await),
+            Self::Answer(id, outcome) => text(gateway.answer_command(*id, outcome).await),
+            Self::DropExpired(before) => {
+                let before = given::at(*before);
+                let tokens = text(tenancy.drop_expired(before).await);
+                tokens + &text(gateway.drop_expired(before).await)
+            }
+            Self::TakeLease(name, holder) => text(leases.take_lease(name, *holder, LONG).await),
+            Self::ReturnLease(name, holder) => text(leases.return_lease(name, *holder).await),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Read {
+    User(UserId),
+    UserByEmail(Email),
+    Organizations(UserId, PageRequest),
+    Workspaces(Id<Organization>, PageRequest),
+    Workspace(WorkspaceId, UserId),
+    Heads(Vec<WorkspaceId>),
+    Snapshot(WorkspaceId),
+    Writes(WorkspaceId, RevisionNumber),
+    Revision(WorkspaceId, RevisionNumber),
+    VirtualHosts(WorkspaceId, PageRequest),
+    Upstreams(WorkspaceId, PageRequest),
+    Agents(WorkspaceId, AgentFilter, PageRequest),
+    Objects(VirtualHostId, UpstreamId, AgentId),
+    Secret(TokenHash),
+    RefreshToken(TokenHash),
+    Commands(CommandId),
+    Singles,
+}
+
+impl Read {
+    async fn apply(&self, stores: &Stores) -> String {
+        let Stores { tenancy, gateway, leases: _ } = stores;
+        match self {
+            Self::User(id) => text(tenancy.user(*id).await),
+            Self::UserByEmail(email) => text(tenancy.user_by_email(email).await),
+            Self::Organizations(user, page) => text(tenancy.organizations(*user, *page).await),
+            Self::Workspaces(of, page) => text(tenancy.workspaces(*of, *page).await),
+            Self::Workspace(id, member) => {
+                let head = text(tenancy.workspace_head(*id).await);
+                head + &text(tenancy.workspace(*id, *member).await)
+            }
+            Self::Heads(of) => {
+                let heads = gateway.heads(of).await;
+                text(heads.map(|it| it.into_iter().collect::<std::collections::BTreeMap<_, _>>()))
+            }
+            Self::Snapshot(of) => text(gateway.snapshot(*of).await),
+            Self::Writes(of, after) => text(gateway.writes_since(*of, *after).await),
+            Self::Revision(of, number) => text(gateway.revision(*of, *number).await),
+            Self::VirtualHosts(of, page) => text(gateway.virtual_hosts(*of, *page).await),
+            Self::Upstreams(of, page) => text(gateway.upstreams(*of, *page).await),
+            Self::Agents(of, filter, page) => text(gateway.agents(*of, filter, *page).await),
+            Self::Objects(host, upstream, agent) => {
+                let host = text(gateway.virtual_host(*host).await);
+                let upstream = text(gateway.upstream(*upstream).await);
+                host + &upstream + &text(gateway.agent(*agent).await)
+            }
+            Self::Secret(hash) => text(gateway.agent_secret(hash).await),
+            Self::RefreshToken(hash) => text(tenancy.refresh_token(hash).await),
+            Self::Commands(id) => {
+                let waiting = gateway.waiting_commands().await.map(|mut agents| {
+                    agents.sort_unstable();
+                    agents
+                });
+                text(waiting) + &text(gateway.command_outcome(*id).await)
+            }
+            Self::Singles => text(tenancy.has_users().await) + &text(tenancy.signing_key().await),
+        }
+    }
+}
+
+/// Who makes the changes up, and remembers what may be there.
+struct Player {
+    random: StdRng,
+    users: Vec<UserId>,
+    organizations: Vec<Organization>,
+    workspaces: Vec<Known>,
+    sessions: Vec<SessionId>,
+    commands: Vec<CommandId>,
+    refresh_tokens: Vec<TokenHash>,
+    secrets: Vec<TokenHash>,
+    signing_key: SealedSigningKey,
+}
+
+/// A workspace that may be there.
+#[derive(Clone)]
+struct Known {
+    workspace: Workspace,
+    head: u64,
+    hosts: Vec<VirtualHostId>,
+    upstreams: Vec<UpstreamId>,
+    agents: Vec<AgentSpec>,
+}
+
+impl Player {
+    fn new(seed: u64) -> Self {
+        let sealed = MasterKey::generate().seal("test", b"key").expect("it can be sealed");
+        Self {
+            random: StdRng::seed_from_u64(seed),
+            users: vec![given::id()],
+            organizations: vec![given::organization("unknown", 0)],
+            workspaces: vec![Known::new(given::workspace(given::id(), "unknown", 0))],
+            sessions: vec![given::id()],
+            commands: vec![given::id()],
+            refresh_tokens: vec![TokenHash::of("unknown")],
+            secrets: vec![TokenHash::of("unknown")],
+            signing_key: SealedSigningKey { kid: "kid".to_owned(), sealed },
+        }
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.random.random_range(0..end)
+    }
+
+    fn often(&mut self) -> bool {
+        self.below(8) > 0
+    }
+
+    fn pick<T: Clone>(&mut self, of: impl Fn(&Self) -> &Vec<T>) -> T {
+        // Mostly one of the last: those are most likely still there.
+        let count = of(self).len();
+        let back = self.below(count.min(6) as u64) as usize;
+        let at = if self.often() { count - 1 - back } else { self.below(count as u64) as usize };
+        of(self)[at].clone()
+    }
+
+    fn slug(&mut self) -> Slug {
+        Slug::parse(format!("slug{}", self.below(SLUGS))).expect("it is one")
+    }
+
+    fn base(&mut self, right: u64) -> u64 {
+        if self.often() { right } else { self.below(right + 2) }
+    }
+
+    fn agent(&mut self) -> AgentSpec {
+        let workspace = self.pick(|it| &it.workspaces);
+        match workspace.agents.last() {
+            Some(_) => {
+                let at = self.below(workspace.agents.len() as u64) as usize;
+                workspace.agents[at].clone()
+            }
+            None => given::agent(workspace.workspace.id, "unknown", 0),
+        }
+    }
+
+    fn status(&mut self) -> AgentStatus {
+        AgentStatus {
+            connected: self.often(),
+            last_seen_at: Some(given::at(self.below(100) as i64)),
+            hostname: format!("höst{}", self.below(9)),
+            ..AgentStatus::default()
+        }
+    }
+
+    fn change(&mut self) -> Change {
+        match self.below(20) {
+            0..=5 => self.tenancy(),
+            6..=13 => self.gateway(),
+            14 => {
+                let agent = self.agent();
+                match self.below(2) {
+                    0 => Change::AddSecret(self.secret(&agent)),
+                    _ => Change::KeepSecret(agent.id, self.pick(|it| &it.secrets)),
+                }
+            }
+            15 => {
+                let session = given::id();
+                Change::OpenSession(self.agent().id, session, self.status())
+            }
+            16 => Change::Record(self.agent().id, self.pick(|it| &it.sessions), self.status()),
+            17 | 18 => {
+                let agent_id = self.agent().id;
+                match self.below(4) {
+                    0 => Change::TakeCommands(agent_id),
+                    1 => {
+                        let message = "ü".repeat(self.below(9) as usize);
+                        let outcome = CommandOutcome::Answered { success: true, message };
+                        Change::Answer(self.pick(|it| &it.commands), outcome)
+                    }
+                    _ => {
+                        let action = CommandAction::Reload { graceful: self.often() };
+                        Change::AddCommand(AgentCommand { id: given::id(), agent_id, action })
+                    }
+                }
+            }
+            _ => {
+                let name = format!("lease{}", self.below(3));
+                let holder = Uuid::from_u128(self.below(3).into());
+                match self.below(4) {
+                    0 => Change::DropExpired(self.below(60) as i64),
+                    1 => Change::ReturnLease(name, holder),
+                    _ => Change::TakeLease(name, holder),
+                }
+            }
+        }
+    }
+
+    fn tenancy(&mut self) -> Change {
+        let seconds = self.below(50) as i64;
+        let change = match self.below(16) {
+            0 | 1 => {
+                let user = given::user(&format!("User{}@example.com", self.below(20)));
+                match self.below(4) {
+                    0 => TenancyChange::CreateFirstUser(user),
+                    _ => TenancyChange::CreateUser(user),
+                }
+            }
+            2 | 3 => {
+                let organization = given::organization(self.slug().as_str(), seconds);
+                TenancyChange::CreateOrganization { organization, owner: self.pick(|it| &it.users) }
+            }
+            4 => {
+                let known = self.pick(|it| &it.organizations);
+                let base = self.base(known.version);
+                let slug = self.slug();
+                let organization = Organization { slug, version: base + 1, ..known };
+                TenancyChange::UpdateOrganization { organization, base }
+            }
+            5 => {
+                let known = self.pick(|it| &it.organizations);
+                TenancyChange::DeleteOrganization { id: known.id, base: self.base(known.version) }
+            }
+            6..=8 => {
+                let of = self.pick(|it| &it.organizations).id;
+                let slug = self.slug();
+                TenancyChange::CreateWorkspace(given::workspace(of, slug.as_str(), seconds))
+            }
+            9 | 10 => self.update_workspace(),
+            11 if self.often() => TenancyChange::CreateSigningKey {
+                key: self.signing_key.clone(),
+                now: given::at(seconds),
+            },
+            11 => {
+                let known = self.pick(|it| &it.workspaces).workspace;
+                let base = RevisionNumber(self.base(known.revision.0));
+                TenancyChange::DeleteWorkspace { id: known.id, base }
+            }
+            12 => TenancyChange::RevokeFamily(Uuid::from_u128(self.below(6).into())),
+            13 => {
+                let used = self.pick(|it| &it.refresh_tokens);
+                TenancyChange::RotateRefreshToken { used, next: self.refresh_token() }
+            }
+            _ => TenancyChange::AddRefreshToken(self.refresh_token()),
+        };
+        Change::Tenancy(Box::new(change))
+    }
+
+    fn update_workspace(&mut self) -> TenancyChange {
+        let known = self.pick(|it| &it.workspaces);
+        let base = RevisionNumber(self.base(known.head));
+        let number = base.next();
+        let value = self.below(9).to_string();
+        let settings = serde_json::json!({"env_vars": {"A": value}});
+        let settings: Settings = serde_json::from_value(settings).expect("they are valid");
+        let slug = self.slug();
+        let workspace = Workspace { slug, settings, revision: number, ..known.workspace };
+        let revision = Revision {
+            workspace_id: workspace.id,
+            number,
+            author: given::id(),
+            reason: "update".to_owned(),
+            created_at: given::at(0),
+        };
+        TenancyChange::UpdateWorkspace { workspace, base, revision }
+    }
+
+    fn refresh_token(&mut self) -> RefreshToken {
+        let user_id = self.pick(|it| &it.users);
+        RefreshToken {
+            hash: TokenHash::of(&given::id::<RefreshToken>().to_string()),
+            family: Uuid::from_u128(self.below(6).into()),
+            user_id,
+            expires_at: given::at(self.below(60) as i64),
+            used: false,
+        }
+    }
+
+    fn secret(&mut self, of: &AgentSpec) -> AgentSecret {
+        let text = given::id::<AgentSecret>().to_string();
+        let expires_at = self.often().then(|| given::at(self.below(60) as i64));
+        AgentSecret { expires_at, ..given::secret(of, &text) }
+    }
+
+    fn gateway(&mut self) -> Change {
+        let mut known = self.pick(|it| &it.workspaces);
+        let id = known.workspace.id;
+        let base = self.base(known.head);
+        let mut steps = Vec::new();
+        for number in 0..=self.below(3) {
+            let mut secret = None;
+            let writes = (0..self.below(4)).map(|_| self.write(&mut known)).collect::<Vec<_>>();
+            let put = writes.iter().rev().find_map(|it| match it {
+                GatewayWrite::PutAgent(agent) => Some(Arc::clone(agent)),
+                _ => None,
+            });
+            if let Some(agent) = put.filter(|it| known.agents.iter().any(|other| other.id == it.id))
+            {
+                secret = self.often().then(|| self.secret(&agent));
+            }
+            let mut step = given::step(id, RevisionNumber(base + number + 1), writes);
+            step.secret = secret;
+            steps.push(step);
+        }
+        let base = RevisionNumber(base);
+        Change::Gateway(Box::new(GatewayChange { workspace_id: id, base, steps }))
+    }
+
+    fn write(&mut self, known: &mut Known) -> GatewayWrite {
+        let of = known.workspace.id;
+        let name = format!("name{}", self.below(1000));
+        let again = self.below(2) == 0;
+        match self.below(6) {
+            0 | 1 => {
+                let mut host = given::virtual_host(of, &name, 0);
+                match known.hosts.last().filter(|_| again) {
+                    Some(id) => host.id = *id,
+                    None => known.hosts.push(host.id),
+                }
+                host.created_at = made_at(host.id);
+                GatewayWrite::PutVirtualHost(Arc::new(host))
+            }
+            2 => {
+                let mut upstream = given::upstream(of, &name, 0);
+                match known.upstreams.last().filter(|_| again) {
+                    Some(id) => upstream.id = *id,
+                    None => known.upstreams.push(upstream.id),
+                }
+                upstream.created_at = made_at(upstream.id);
+                GatewayWrite::PutUpstream(Arc::new(upstream))
+            }
+            3 => {
+                let mut agent = given::agent(of, &name, 0);
+                match known.agents.last().filter(|_| again) {
+                    Some(there) => agent.id = there.id,
+                    None => known.agents.push(agent.clone()),
+                }
+                agent.created_at = made_at(agent.id);
+                GatewayWrite::PutAgent(Arc::new(agent))
+            }
+            // An id is not used again once it was removed.
+            4 => GatewayWrite::DeleteVirtualHost(known.hosts.pop().unwrap_or_else(given::id)),
+            _ => match self.below(3) {
+                0 => {
+                    let gone = known.agents.pop().map(|it| it.id);
+                    GatewayWrite::DeleteAgent(gone.unwrap_or_else(given::id))
+                }
+                _ => GatewayWrite::DeleteUpstream(known.upstreams.pop().unwrap_or_else(given::id)),
+            },
+        }
+    }
+
+    /// Remembers what a change made.
+    fn learn(&mut self, change: &Change, done: bool) {
+        match change {
+            Change::OpenSession(_, session, _) => self.sessions.push(*session),
+            Change::AddCommand(command) => self.commands.push(command.id),
+            Change::AddSecret(secret) => self.secrets.push(secret.hash),
+            Change::Tenancy(change) if done => self.learn_tenancy(change),
+            Change::Gateway(change) if done => self.learn_gateway(change),
+            _ => {}
+        }
+    }
+
+    fn learn_tenancy(&mut self, change: &TenancyChange) {
+        match change {
+            TenancyChange::CreateFirstUser(user) | TenancyChange::CreateUser(user) => {
+                self.users.push(user.id);
+            }
+            TenancyChange::CreateOrganization { organization, .. } => {
+                self.organizations.push(organization.clone());
+            }
+            TenancyChange::UpdateOrganization { organization, .. } => {
+                self.organizations.retain(|it| it.id != organization.id);
+                self.organizations.push(organization.clone());
+            }
+            TenancyChange::CreateWorkspace(workspace) => {
+                self.workspaces.push(Known::new(workspace.clone()));
+            }
+            TenancyChange::UpdateWorkspace { workspace, revision, .. } => {
+                for it in self.workspaces.iter_mut().filter(|it| it.workspace.id == workspace.id) {
+                    it.workspace = workspace.clone();
+                    it.head = revision.number.0;
+                }
+            }
+            TenancyChange::AddRefreshToken(token)
+            | TenancyChange::RotateRefreshToken { next: token, .. } => {
+                self.refresh_tokens.push(token.hash);
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_gateway(&mut self, change: &GatewayChange) {
+        let known = self.workspaces.iter_mut().find(|it| it.workspace.id == change.workspace_id);
+        let Some(known) = known else { return };
+        known.head = change.head().0;
+        for step in &change.steps {
+            for write in &step.writes {
+                known.learn(write);
+            }
+            self.secrets.extend(step.secret.iter().map(|it| it.hash));
+        }
+    }
+
+    fn page(&mut self) -> PageRequest {
+        PageRequest::new(1 + self.below(3), 1 + self.below(5)).expect("it is one")
+    }
+
+    fn read(&mut self) -> Read {
+        let known = self.pick(|it| &it.workspaces);
+        let of = known.workspace.id;
+        match self.below(17) {
+            0 => Read::User(self.pick(|it| &it.users)),
+            1 => {
+                let email = format!("uSER{}@example.com", self.below(20));
+                Read::UserByEmail(Email::parse(email).expect("it is one"))
+            }
+            2 => Read::Organizations(self.pick(|it| &it.users), self.page()),
+            3 => Read::Workspaces(self.pick(|it| &it.organizations).id, self.page()),
+            4 => Read::Workspace(of, self.pick(|it| &it.users)),
+            5 => Read::Heads(vec![of, self.pick(|it| &it.workspaces).workspace.id]),
+            6 => Read::Snapshot(of),
+            7 => Read::Writes(of, RevisionNumber(self.below(known.head + 2))),
+            8 => Read::Revision(of, RevisionNumber(self.below(known.head + 2))),
+            9 => Read::VirtualHosts(of, self.page()),
+            10 => Read::Upstreams(of, self.page()),
+            11 => Read::Agents(of, self.filter(), self.page()),
+            12 => {
+                let host = known.hosts.last().copied().unwrap_or_else(given::id);
+                let upstream = known.upstreams.last().copied().unwrap_or_else(given::id);
+                Read::Objects(host, upstream, self.agent().id)
+            }
+            13 => Read::Secret(self.pick(|it| &it.secrets)),
+            14 => Read::RefreshToken(self.pick(|it| &it.refresh_tokens)),
+            15 => Read::Commands(self.pick(|it| &it.commands)),
+            _ => Read::Singles,
+        }
+    }
+
+    fn filter(&mut self) -> AgentFilter {
+        let states = [AgentState::Pending, AgentState::Offline, AgentState::Degraded];
+        let state = states.get(self.below(4) as usize).copied();
+        let selector = (self.below(3) == 0).then_some("name notin (name1,name2)");
+        let label_selector = selector.map(|it| LabelSelector::parse(it).expect("it is one"));
+        AgentFilter { state, label_selector, alive_since: given::at(50) }
+    }
+
+    fn everything(&mut self) -> Vec<Read> {
+        let page = PageRequest::new(1, 100).expect("it is one");
+        let filter = AgentFilter { state: None, label_selector: None, alive_since: given::at(50) };
+        let mut reads = vec![Read::Singles];
+        reads.extend(self.users.iter().map(|it| Read::User(*it)));
+        reads.extend(self.users.iter().map(|it| Read::Organizations(*it, page)));
+        reads.extend(self.organizations.iter().map(|it| Read::Workspaces(it.id, page)));
+        reads.extend(self.secrets.iter().map(|it| Read::Secret(*it)));
+        reads.extend(self.refresh_tokens.iter().map(|it| Read::RefreshToken(*it)));
+        for known in &self.workspaces {
+            let of = known.workspace.id;
+            reads.push(Read::Snapshot(of));
+            reads.push(Read::Writes(of, RevisionNumber(0)));
+            reads.push(Read::Agents(of, filter.clone(), page));
+        }
+        reads
+    }
+}
+
+/// When an object was made never changes, and several may be made at once.
+fn made_at<T>(id: Id<T>) -> DateTime<Utc> {
+    given::at(i64::from(id.as_uuid().as_bytes()[15] / 3))
+}
+
+impl Known {
+    fn new(workspace: Workspace) -> Self {
+        let (hosts, upstreams, agents) = Default::default();
+        Self { workspace, head: 0, hosts, upstreams, agents }
+    }
+
+    fn learn(&mut self, write: &GatewayWrite) {
+        match write {
+            GatewayWrite::PutSettings(_) => {}
+            GatewayWrite::PutVirtualHost(host) => {
+                self.hosts.retain(|it| *it != host.id);
+                self.hosts.push(host.id);
+            }
+            GatewayWrite::DeleteVirtualHost(id) => self.hosts.retain(|it| it != id),
+            GatewayWrite::PutUpstream(upstream) => {
+                self.upstreams.retain(|it| *it != upstream.id);
+                self.upstreams.push(upstream.id);
+            }
+            GatewayWrite::DeleteUpstream(id) => self.upstreams.retain(|it| it != id),
+            GatewayWrite::PutAgent(agent) => {
+                self.agents.retain(|it| it.id != agent.id);
+                self.agents.push(agent.as_ref().clone());
+            }
+            GatewayWrite::DeleteAgent(id) => self.agents.retain(|it| it.id != *id),
+        }
+    }
+}
