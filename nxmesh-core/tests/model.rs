@@ -1,7 +1,5 @@
 //! All backends answer alike, whatever is done to them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use nxmesh_core::{
     conformance::{model::play, postgres::Database},
     store::{Stores, memory::MemoryStore, postgres::PostgresStore, sqlite::SqliteStore},

@@ -155,8 +155,24 @@ fn dependencies_point_one_way() {
 #[test]
 fn technologies_are_named_only_in_their_folders() {
     let homes = [
-        ("rusqlite", &["nxmesh-core/src/store/sqlite/", "nxmesh-core/tests/store_sqlite.rs"][..]),
+        (
+            "rusqlite",
+            &[
+                "nxmesh-core/src/store/sqlite/",
+                "nxmesh-core/tests/store_sqlite.rs",
+                "nxmesh-core/tests/transfer.rs",
+            ][..],
+        ),
+        (
+            "sqlx",
+            &[
+                "nxmesh-core/src/store/postgres/",
+                "nxmesh-core/src/conformance/postgres.rs",
+                "benches/",
+            ],
+        ),
         ("nxmesh_proto", &["nxmesh-core/src/transport/grpc/", "nxmesh-server/tests/", "proto/"]),
+        ("PostgresStore", &["nxmesh-core/", "nxmesh-server/src/main.rs", "examples/", "benches/"]),
         (
             "SqliteStore",
             &[

@@ -14,7 +14,13 @@ mod codec;
 mod local;
 mod slug;
 mod stores;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod tables;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod transfer;
 
 use self::slug::slug_taken;
 
 pub use self::stores::Stores;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use self::transfer::{Archive, transfer};

@@ -90,6 +90,11 @@ impl Database {
         .await
     }
 
+    /// A connection beside all others, for work that is no call.
+    pub(super) async fn open(&self) -> Result<PgConnection> {
+        self.connections.open().await
+    }
+
     pub(super) fn announce(&self, news: News) {
         self.feed.announce(news);
     }

@@ -13,6 +13,7 @@ mod leases;
 mod migrate;
 mod rows;
 mod tenancy;
+mod transfer;
 
 use std::{net::IpAddr, str::FromStr, time::Duration};
 

@@ -13,6 +13,7 @@ mod leases;
 mod migrate;
 mod rows;
 mod tenancy;
+mod transfer;
 mod writer;
 
 use std::{path::Path, sync::Arc};

@@ -1,194 +1,31 @@
-//! The same random changes on several backends: whatever one answers, all must answer.
-
 #![expect(clippy::wildcard_enum_match_arm, reason = "only some changes leave something to learn")]
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use uuid::Uuid;
 
-use super::given;
+use super::moves::{Change, Read};
 use crate::{
-    Id, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    Id, PageRequest, Revision, RevisionNumber, TokenHash,
+    conformance::given,
     gateway::{
-        AgentCommand, AgentFilter, AgentId, AgentSecret, AgentSpec, AgentState, AgentStatus,
-        CommandId, CommandOutcome, GatewayChange, GatewayWrite, LabelSelector, SessionId,
-        UpstreamId, VirtualHostId, link::CommandAction,
+        AgentCommand, AgentFilter, AgentSecret, AgentSpec, AgentState, AgentStatus, CommandId,
+        CommandOutcome, GatewayChange, GatewayWrite, LabelSelector, SessionId, UpstreamId,
+        VirtualHostId, link::CommandAction,
     },
-    store::Stores,
     tenancy::{
         Email, MasterKey, Organization, RefreshToken, SealedSigningKey, Settings, Slug,
-        TenancyChange, UserId, Workspace, WorkspaceId,
+        TenancyChange, UserId, Workspace,
     },
 };
 
-/// Long enough never to matter.
-const LONG: Duration = Duration::from_secs(3600);
 /// How many of a kind are tried at most: few, so that they meet.
 const SLUGS: u64 = 12;
 
-/// Plays this many changes, each followed by reads, on all of these, and compares all answers.
-/// Answers how many were made; the others were refused.
-pub async fn play(backends: &[(&str, Stores)], seed: u64, changes: usize) -> usize {
-    let mut player = Player::new(seed);
-    let mut made = 0;
-    for number in 0..changes {
-        let change = player.change();
-        let answers = all(backends, async |stores| change.apply(stores).await).await;
-        compare(&answers, || format!("seed {seed}, change {number}: {change:?}"));
-        let done = answers[0].1.starts_with("Ok");
-        made += usize::from(done);
-        player.learn(&change, done);
-        for _ in 0..3 {
-            let read = player.read();
-            let answers = all(backends, async |stores| read.apply(stores).await).await;
-            compare(&answers, || format!("seed {seed}, read {read:?} after {number}: {change:?}"));
-        }
-    }
-    for read in player.everything() {
-        let answers = all(backends, async |stores| read.apply(stores).await).await;
-        compare(&answers, || format!("seed {seed}, at the end: {read:?}"));
-    }
-    made
-}
-
-async fn all<'a>(
-    backends: &[(&'a str, Stores)],
-    ask: impl AsyncFn(&Stores) -> String,
-) -> Vec<(&'a str, String)> {
-    let mut answers = Vec::new();
-    for (name, stores) in backends {
-        answers.push((*name, ask(stores).await));
-    }
-    answers
-}
-
-fn compare(answers: &[(&str, String)], what: impl Fn() -> String) {
-    let (first, expected) = &answers[0];
-    for (name, answer) in &answers[1..] {
-        assert_eq!(answer, expected, "{name} and {first} differ: {}", what());
-    }
-}
-
-/// An answer as text; of errors, what a caller sees.
-fn text<T: Debug>(answer: Result<T>) -> String {
-    match answer {
-        Ok(answer) => format!("Ok({answer:?})"),
-        Err(error) => format!("Err({:?}: {error})", error.kind()),
-    }
-}
-
-#[derive(Debug)]
-enum Change {
-    Tenancy(Box<TenancyChange>),
-    Gateway(Box<GatewayChange>),
-    AddSecret(AgentSecret),
-    KeepSecret(AgentId, TokenHash),
-    OpenSession(AgentId, SessionId, AgentStatus),
-    Record(AgentId, SessionId, AgentStatus),
-    AddCommand(AgentCommand),
-    TakeCommands(AgentId),
-    Answer(CommandId, CommandOutcome),
-    DropExpired(i64),
-    TakeLease(String, Uuid),
-    ReturnLease(String, Uuid),
-}
-
-impl Change {
-    async fn apply(&self, stores: &Stores) -> String {
-        let Stores { tenancy, gateway, leases } = stores;
-        match self {
-            Self::Tenancy(change) => text(tenancy.commit(change.as_ref().clone()).await),
-            Self::Gateway(change) => text(gateway.commit(change.as_ref().clone()).await),
-            Self::AddSecret(secret) => text(gateway.add_agent_secret(secret.clone()).await),
-            Self::KeepSecret(agent, hash) => {
-                text(gateway.keep_only_agent_secret(*agent, hash).await)
-            }
-            Self::OpenSession(agent, session, status) => {
-                text(gateway.open_agent_session(*agent, *session, status).await)
-            }
-            Self::Record(agent, session, status) => {
-                text(gateway.record_agent_status(*agent, *session, status).await)
-            }
-            Self::AddCommand(command) => text(gateway.add_command(command, LONG).await),
-            Self::TakeCommands(agent) => text(gateway.take_commands(*agent).await),
-            Self::Answer(id, outcome) => text(gateway.answer_command(*id, outcome).await),
-            Self::DropExpired(before) => {
-                let before = given::at(*before);
-                let tokens = text(tenancy.drop_expired(before).await);
-                tokens + &text(gateway.drop_expired(before).await)
-            }
-            Self::TakeLease(name, holder) => text(leases.take_lease(name, *holder, LONG).await),
-            Self::ReturnLease(name, holder) => text(leases.return_lease(name, *holder).await),
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Read {
-    User(UserId),
-    UserByEmail(Email),
-    Organizations(UserId, PageRequest),
-    Workspaces(Id<Organization>, PageRequest),
-    Workspace(WorkspaceId, UserId),
-    Heads(Vec<WorkspaceId>),
-    Snapshot(WorkspaceId),
-    Writes(WorkspaceId, RevisionNumber),
-    Revision(WorkspaceId, RevisionNumber),
-    VirtualHosts(WorkspaceId, PageRequest),
-    Upstreams(WorkspaceId, PageRequest),
-    Agents(WorkspaceId, AgentFilter, PageRequest),
-    Objects(VirtualHostId, UpstreamId, AgentId),
-    Secret(TokenHash),
-    RefreshToken(TokenHash),
-    Commands(CommandId),
-    Singles,
-}
-
-impl Read {
-    async fn apply(&self, stores: &Stores) -> String {
-        let Stores { tenancy, gateway, leases: _ } = stores;
-        match self {
-            Self::User(id) => text(tenancy.user(*id).await),
-            Self::UserByEmail(email) => text(tenancy.user_by_email(email).await),
-            Self::Organizations(user, page) => text(tenancy.organizations(*user, *page).await),
-            Self::Workspaces(of, page) => text(tenancy.workspaces(*of, *page).await),
-            Self::Workspace(id, member) => {
-                let head = text(tenancy.workspace_head(*id).await);
-                head + &text(tenancy.workspace(*id, *member).await)
-            }
-            Self::Heads(of) => {
-                let heads = gateway.heads(of).await;
-                text(heads.map(|it| it.into_iter().collect::<std::collections::BTreeMap<_, _>>()))
-            }
-            Self::Snapshot(of) => text(gateway.snapshot(*of).await),
-            Self::Writes(of, after) => text(gateway.writes_since(*of, *after).await),
-            Self::Revision(of, number) => text(gateway.revision(*of, *number).await),
-            Self::VirtualHosts(of, page) => text(gateway.virtual_hosts(*of, *page).await),
-            Self::Upstreams(of, page) => text(gateway.upstreams(*of, *page).await),
-            Self::Agents(of, filter, page) => text(gateway.agents(*of, filter, *page).await),
-            Self::Objects(host, upstream, agent) => {
-                let host = text(gateway.virtual_host(*host).await);
-                let upstream = text(gateway.upstream(*upstream).await);
-                host + &upstream + &text(gateway.agent(*agent).await)
-            }
-            Self::Secret(hash) => text(gateway.agent_secret(hash).await),
-            Self::RefreshToken(hash) => text(tenancy.refresh_token(hash).await),
-            Self::Commands(id) => {
-                let waiting = gateway.waiting_commands().await.map(|mut agents| {
-                    agents.sort_unstable();
-                    agents
-                });
-                text(waiting) + &text(gateway.command_outcome(*id).await)
-            }
-            Self::Singles => text(tenancy.has_users().await) + &text(tenancy.signing_key().await),
-        }
-    }
-}
-
 /// Who makes the changes up, and remembers what may be there.
-struct Player {
+pub(super) struct Player {
     random: StdRng,
     users: Vec<UserId>,
     organizations: Vec<Organization>,
@@ -211,7 +48,7 @@ struct Known {
 }
 
 impl Player {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let sealed = MasterKey::generate().seal("test", b"key").expect("it can be sealed");
         Self {
             random: StdRng::seed_from_u64(seed),
@@ -270,7 +107,7 @@ impl Player {
         }
     }
 
-    fn change(&mut self) -> Change {
+    pub(super) fn change(&mut self) -> Change {
         match self.below(20) {
             0..=5 => self.tenancy(),
             6..=13 => self.gateway(),
@@ -468,7 +305,7 @@ impl Player {
     }
 
     /// Remembers what a change made.
-    fn learn(&mut self, change: &Change, done: bool) {
+    pub(super) fn learn(&mut self, change: &Change, done: bool) {
         match change {
             Change::OpenSession(_, session, _) => self.sessions.push(*session),
             Change::AddCommand(command) => self.commands.push(command.id),
@@ -524,7 +361,7 @@ impl Player {
         PageRequest::new(1 + self.below(3), 1 + self.below(5)).expect("it is one")
     }
 
-    fn read(&mut self) -> Read {
+    pub(super) fn read(&mut self) -> Read {
         let known = self.pick(|it| &it.workspaces);
         let of = known.workspace.id;
         match self.below(17) {
@@ -563,7 +400,7 @@ impl Player {
         AgentFilter { state, label_selector, alive_since: given::at(50) }
     }
 
-    fn everything(&mut self) -> Vec<Read> {
+    pub(super) fn everything(&mut self) -> Vec<Read> {
         let page = PageRequest::new(1, 100).expect("it is one");
         let filter = AgentFilter { state: None, label_selector: None, alive_since: given::at(50) };
         let mut reads = vec![Read::Singles];

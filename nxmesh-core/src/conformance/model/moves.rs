@@ -1,0 +1,133 @@
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+
+use uuid::Uuid;
+
+use crate::{
+    Id, PageRequest, Result, RevisionNumber, TokenHash,
+    conformance::given,
+    gateway::{
+        AgentCommand, AgentFilter, AgentId, AgentSecret, AgentStatus, CommandId, CommandOutcome,
+        GatewayChange, SessionId, UpstreamId, VirtualHostId,
+    },
+    store::Stores,
+    tenancy::{Email, Organization, TenancyChange, UserId, WorkspaceId},
+};
+
+/// Long enough never to matter.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// An answer as text; of errors, what a caller sees.
+fn text<T: Debug>(answer: Result<T>) -> String {
+    match answer {
+        Ok(answer) => format!("Ok({answer:?})"),
+        Err(error) => format!("Err({:?}: {error})", error.kind()),
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Change {
+    Tenancy(Box<TenancyChange>),
+    Gateway(Box<GatewayChange>),
+    AddSecret(AgentSecret),
+    KeepSecret(AgentId, TokenHash),
+    OpenSession(AgentId, SessionId, AgentStatus),
+    Record(AgentId, SessionId, AgentStatus),
+    AddCommand(AgentCommand),
+    TakeCommands(AgentId),
+    Answer(CommandId, CommandOutcome),
+    DropExpired(i64),
+    TakeLease(String, Uuid),
+    ReturnLease(String, Uuid),
+}
+
+impl Change {
+    pub(super) async fn apply(&self, stores: &Stores) -> String {
+        let Stores { tenancy, gateway, leases } = stores;
+        match self {
+            Self::Tenancy(change) => text(tenancy.commit(change.as_ref().clone()).await),
+            Self::Gateway(change) => text(gateway.commit(change.as_ref().clone()).await),
+            Self::AddSecret(secret) => text(gateway.add_agent_secret(secret.clone()).await),
+            Self::KeepSecret(agent, hash) => {
+                text(gateway.keep_only_agent_secret(*agent, hash).await)
+            }
+            Self::OpenSession(agent, session, status) => {
+                text(gateway.open_agent_session(*agent, *session, status).await)
+            }
+            Self::Record(agent, session, status) => {
+                text(gateway.record_agent_status(*agent, *session, status).await)
+            }
+            Self::AddCommand(command) => text(gateway.add_command(command, LONG).await),
+            Self::TakeCommands(agent) => text(gateway.take_commands(*agent).await),
+            Self::Answer(id, outcome) => text(gateway.answer_command(*id, outcome).await),
+            Self::DropExpired(before) => {
+                let before = given::at(*before);
+                let tokens = text(tenancy.drop_expired(before).await);
+                tokens + &text(gateway.drop_expired(before).await)
+            }
+            Self::TakeLease(name, holder) => text(leases.take_lease(name, *holder, LONG).await),
+            Self::ReturnLease(name, holder) => text(leases.return_lease(name, *holder).await),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Read {
+    User(UserId),
+    UserByEmail(Email),
+    Organizations(UserId, PageRequest),
+    Workspaces(Id<Organization>, PageRequest),
+    Workspace(WorkspaceId, UserId),
+    Heads(Vec<WorkspaceId>),
+    Snapshot(WorkspaceId),
+    Writes(WorkspaceId, RevisionNumber),
+    Revision(WorkspaceId, RevisionNumber),
+    VirtualHosts(WorkspaceId, PageRequest),
+    Upstreams(WorkspaceId, PageRequest),
+    Agents(WorkspaceId, AgentFilter, PageRequest),
+    Objects(VirtualHostId, UpstreamId, AgentId),
+    Secret(TokenHash),
+    RefreshToken(TokenHash),
+    Commands(CommandId),
+    Singles,
+}
+
+impl Read {
+    pub(super) async fn apply(&self, stores: &Stores) -> String {
+        let Stores { tenancy, gateway, leases: _ } = stores;
+        match self {
+            Self::User(id) => text(tenancy.user(*id).await),
+            Self::UserByEmail(email) => text(tenancy.user_by_email(email).await),
+            Self::Organizations(user, page) => text(tenancy.organizations(*user, *page).await),
+            Self::Workspaces(of, page) => text(tenancy.workspaces(*of, *page).await),
+            Self::Workspace(id, member) => {
+                let head = text(tenancy.workspace_head(*id).await);
+                head + &text(tenancy.workspace(*id, *member).await)
+            }
+            Self::Heads(of) => {
+                let heads = gateway.heads(of).await;
+                text(heads.map(|it| it.into_iter().collect::<BTreeMap<_, _>>()))
+            }
+            Self::Snapshot(of) => text(gateway.snapshot(*of).await),
+            Self::Writes(of, after) => text(gateway.writes_since(*of, *after).await),
+            Self::Revision(of, number) => text(gateway.revision(*of, *number).await),
+            Self::VirtualHosts(of, page) => text(gateway.virtual_hosts(*of, *page).await),
+            Self::Upstreams(of, page) => text(gateway.upstreams(*of, *page).await),
+            Self::Agents(of, filter, page) => text(gateway.agents(*of, filter, *page).await),
+            Self::Objects(host, upstream, agent) => {
+                let host = text(gateway.virtual_host(*host).await);
+                let upstream = text(gateway.upstream(*upstream).await);
+                host + &upstream + &text(gateway.agent(*agent).await)
+            }
+            Self::Secret(hash) => text(gateway.agent_secret(hash).await),
+            Self::RefreshToken(hash) => text(tenancy.refresh_token(hash).await),
+            Self::Commands(id) => {
+                let waiting = gateway.waiting_commands().await.map(|mut agents| {
+                    agents.sort_unstable();
+                    agents
+                });
+                text(waiting) + &text(gateway.command_outcome(*id).await)
+            }
+            Self::Singles => text(tenancy.has_users().await) + &text(tenancy.signing_key().await),
+        }
+    }
+}
