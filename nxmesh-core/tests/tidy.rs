@@ -161,6 +161,7 @@ fn technologies_are_named_only_in_their_folders() {
                 "nxmesh-core/src/store/sqlite/",
                 "nxmesh-core/tests/store_sqlite.rs",
                 "nxmesh-core/tests/transfer.rs",
+                "benches/writes.rs",
             ][..],
         ),
         (

@@ -15,12 +15,13 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use nxmesh_core::store::{
-    Stores,
+    Archive, Stores,
     postgres::{PostgresOptions, PostgresStore},
     sqlite::SqliteStore,
+    transfer,
 };
 
-use self::settings::{Settings, StoreUrl};
+use self::settings::{Command, Migrate, Settings, StoreUrl};
 
 /// What is wrong with how it was started.
 const USAGE: u8 = 2;
@@ -45,20 +46,48 @@ async fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
+    if let Some(Command::Migrate(migration)) = settings.command {
+        return match migrate(migration).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
     let server = match serve::prepare(settings, open_store).await {
         Ok(server) => server,
         Err(error) => return refuse(&format!("{error:#}")),
     };
     match server.run().await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("nxmesh-server: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
 }
 
-/// The one place that knows which databases there are.
+/// Moves everything from one store to another.
+async fn migrate(Migrate { from, to, insecure }: Migrate) -> anyhow::Result<()> {
+    if let StoreUrl::Sqlite(path) = &from {
+        anyhow::ensure!(path.is_file(), "--from: there is no file {}", path.display());
+    }
+    let from = open_archive(from, insecure).await.context("--from")?;
+    let to = open_archive(to, insecure).await.context("--to")?;
+    for (table, rows) in transfer(&from, &to).await? {
+        println!("{table}: {rows} rows");
+    }
+    println!("all is moved; start the servers on the new store with the same master key");
+    Ok(())
+}
+
+async fn open_archive(url: StoreUrl, insecure: bool) -> anyhow::Result<Archive> {
+    Ok(match url {
+        StoreUrl::Sqlite(path) => SqliteStore::open(path).await?.into(),
+        StoreUrl::Postgres(url) => {
+            let mut options = PostgresOptions::default();
+            options.allow_plain_text = insecure;
+            PostgresStore::open_with(url.expose(), options).await?.into()
+        }
+    })
+}
+
+/// Like [`open_archive`], the one place that knows which databases there are.
 async fn open_store(url: StoreUrl, settings: &Settings) -> anyhow::Result<Stores> {
     Ok(match url {
         StoreUrl::Sqlite(path) => SqliteStore::open(path).await?.into(),
@@ -70,6 +99,11 @@ async fn open_store(url: StoreUrl, settings: &Settings) -> anyhow::Result<Stores
             PostgresStore::open_with(url.expose(), options).await.context("--store")?.into()
         }
     })
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("nxmesh-server: {error:#}");
+    ExitCode::FAILURE
 }
 
 fn refuse(why: &str) -> ExitCode {

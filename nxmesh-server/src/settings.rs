@@ -2,13 +2,16 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use nxmesh_core::Secret;
 
 /// The NxMesh control plane: REST for people and programs, gRPC for agents.
 #[derive(Debug, Parser)]
-#[command(name = "nxmesh-server", version)]
+#[command(name = "nxmesh-server", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Settings {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// Where to serve REST; port 0 takes a free one
     #[arg(long, env = "NXMESH_HTTP", default_value = "127.0.0.1:8080")]
     pub(crate) http: SocketAddr,
@@ -67,6 +70,29 @@ pub(crate) struct Settings {
     /// What to log: error, warn, info, debug, trace, or a filter for each module
     #[arg(long, env = "NXMESH_LOG", default_value = "info")]
     pub(crate) log: String,
+}
+
+/// What it can do beside serving.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Command {
+    /// Move everything from one store to another, which must be empty; stop the servers before
+    Migrate(Migrate),
+}
+
+/// From where to where.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Migrate {
+    /// What to read: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    #[arg(long)]
+    pub(crate) from: StoreUrl,
+
+    /// What to fill
+    #[arg(long)]
+    pub(crate) to: StoreUrl,
+
+    /// Allow plain text to a database beyond loopback
+    #[arg(long, env = "NXMESH_INSECURE")]
+    pub(crate) insecure: bool,
 }
 
 /// Which store, and where.

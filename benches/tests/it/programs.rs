@@ -4,6 +4,7 @@ use std::{net::TcpListener, path::Path, process::Stdio};
 
 use anyhow::{Context, Result};
 use nxmesh_benches::{NginxBinary, ServerProcess, TestMesh, binary};
+use nxmesh_core::{conformance::postgres::Database, tenancy::NewOrganization};
 use tokio::process::Command;
 
 /// Runs a program to its end; answers its exit code and what it said.
@@ -31,6 +32,16 @@ async fn what_cannot_work_is_one_line_and_status_2() -> Result<()> {
         ("nxmesh-server", vec!["--no-such-flag"], "unexpected argument"),
         ("nxmesh-server", vec!["--http", "nonsense"], "invalid value 'nonsense' for '--http"),
         ("nxmesh-server", with(&["--store", "oracle:x"]), "must be sqlite:PATH"),
+        (
+            "nxmesh-server",
+            with(&["--store", "postgres://db.example/x"]),
+            "may be plain text: add sslmode=verify-full",
+        ),
+        (
+            "nxmesh-server",
+            with(&["--store", "postgres://127.0.0.1:1/x"]),
+            "cannot open the database x at 127.0.0.1:1",
+        ),
         (
             "nxmesh-server",
             with(&["--store", "sqlite:/no/such/folder/x.db"]),
@@ -102,5 +113,26 @@ async fn a_server_that_is_told_to_stop_ends_well_although_agents_are_connected()
     let mut mesh = TestMesh::start(&NginxBinary::packaged()?).await?;
     assert_eq!(mesh.server.process().terminate().await?, Some(0));
     assert_eq!(mesh.agent.process().terminate().await?, Some(0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_moves_from_sqlite_to_postgres_by_one_command() -> Result<()> {
+    let (folder, database) = (tempfile::tempdir()?, Database::create().await);
+    let before = folder.path().join("before");
+    let mut server = ServerProcess::start(&before).await?;
+    let client = server.client().await?;
+    let organization = NewOrganization { name: "Acme".into(), slug: "acme".into() };
+    let made = client.organizations().create(&organization).await?;
+    server.process().terminate().await?;
+    let from = format!("sqlite:{}", before.join("nxmesh.db").display());
+    let migrate = ["migrate", "--from", &from, "--to", database.url()];
+    assert_eq!(run("nxmesh-server", &migrate, folder.path()).await?, (Some(0), String::new()));
+    let (status, said) = run("nxmesh-server", &migrate, folder.path()).await?;
+    assert_eq!((status, said.lines().count()), (Some(1), 1));
+    assert!(said.contains("the target is not empty"), "{said}");
+    let server = ServerProcess::start_on(&folder.path().join("after"), database.url()).await?;
+    let client = server.client().await?;
+    assert_eq!(client.organizations().get(made.id).await?, made);
     Ok(())
 }

@@ -88,11 +88,11 @@ impl PostgresStore {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let connect = connect.application_name("nxmesh").disable_statement_logging();
-        let closed = |error| {
+        let closed = |error: sqlx::Error| {
             let (host, port) = (connect.get_host(), connect.get_port());
             let database = connect.get_database().unwrap_or_default();
-            let message = format!("cannot open the database {database} at {host}:{port}");
-            Error::new(ErrorKind::Unavailable, message).with_source(error)
+            let message = format!("cannot open the database {database} at {host}:{port}: {error}");
+            Error::new(ErrorKind::Unavailable, message)
         };
         let mut first = connect.connect().await.map_err(closed)?;
         migrate::migrate(&mut first).await?;
