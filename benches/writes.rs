@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use nxmesh_core::{
     Actor, IfMatch, MergePatch, Mesh, Secret,
@@ -24,8 +24,6 @@ use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::task::JoinSet;
 
-const CALLERS: [usize; 3] = [1, 16, 64];
-
 #[derive(Parser)]
 struct Args {
     /// How long to measure each, in seconds
@@ -34,11 +32,15 @@ struct Args {
     /// How often; the middle one counts
     #[arg(long, default_value_t = 3)]
     turns: usize,
+    /// How many callers at once
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
+    callers: Vec<usize>,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Args { seconds, turns } = Args::parse();
+    let Args { seconds, turns, callers } = Args::parse();
+    let most = callers.iter().copied().max().unwrap_or_default();
     let lasting = Duration::from_secs_f64(seconds);
     let folder = tempfile::tempdir()?;
     let sqlite = Stores::from(SqliteStore::open(folder.path().join("mesh.db")).await?);
@@ -46,11 +48,11 @@ async fn main() -> Result<()> {
     let database = Database::create_on(cluster.url("postgres")).await;
     let postgres = Stores::from(PostgresStore::open(database.url()).await?);
     for (name, stores) in [("SQLite", sqlite), ("Postgres", postgres)] {
-        let subject = Subject::prepare(stores).await?;
+        let subject = Subject::prepare(stores, most).await?;
         println!("{name}, acknowledged changes a second (in brackets: to the floor of one row):");
         println!("  callers   floor   floor, as many   each its workspace   all one workspace");
         let mut apart_alone = None;
-        for callers in CALLERS {
+        for callers in callers.iter().copied() {
             let mut rates = [const { Vec::new() }; 4];
             for _ in 0..turns {
                 let many = if name == "SQLite" { 1 } else { callers };
@@ -134,7 +136,7 @@ struct Subject {
 }
 
 impl Subject {
-    async fn prepare(stores: Stores) -> Result<Self> {
+    async fn prepare(stores: Stores, workspaces: usize) -> Result<Self> {
         let mesh = Mesh::builder().store(stores).build().await?;
         let user =
             mesh.tenancy().users().create("a@example.com", Secret::random_password()).await?;
@@ -142,7 +144,7 @@ impl Subject {
         let new = NewOrganization { name: "Acme".into(), slug: "acme".into() };
         let organization = mesh.tenancy().organizations().create(&actor, new).await?;
         let mut hosts = Vec::new();
-        for number in 0..*CALLERS.last().context("there are callers")? {
+        for number in 0..workspaces {
             let slug = format!("test{number}");
             let new = NewWorkspace { name: slug.clone(), slug, settings: Default::default() };
             let workspace =

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::{Error, ErrorKind, Id, Result, gateway::GatewayWrite, tenancy::WorkspaceId};
+use crate::{Error, ErrorKind, Id, Result, Revision, gateway::GatewayWrite, tenancy::WorkspaceId};
 
 /// A value as JSON.
 pub(super) fn to_body(value: &impl Serialize) -> Result<String> {
@@ -44,6 +44,8 @@ pub(super) fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> 
 pub(super) struct WriteRow {
     pub(super) kind: &'static str,
     pub(super) object_id: Uuid,
+    /// When an object that is put was made; what is removed has no need of it.
+    pub(super) created_at: i64,
     pub(super) body: Option<String>,
 }
 
@@ -54,22 +56,48 @@ pub(super) const AGENT: &str = "agent";
 
 impl WriteRow {
     pub(super) fn of(workspace: WorkspaceId, write: &GatewayWrite) -> Result<Self> {
-        let (kind, object_id, body) = match write {
+        let (kind, object_id, put) = match write {
             GatewayWrite::PutSettings(settings) => {
-                (SETTINGS, *workspace.as_uuid(), Some(to_body(settings)?))
+                (SETTINGS, workspace.as_uuid(), Some((0, to_body(settings)?)))
             }
             GatewayWrite::PutVirtualHost(host) => {
-                (VIRTUAL_HOST, *host.id.as_uuid(), Some(to_body(host)?))
+                (VIRTUAL_HOST, host.id.as_uuid(), Some((micros(host.created_at), to_body(host)?)))
             }
-            GatewayWrite::DeleteVirtualHost(id) => (VIRTUAL_HOST, *id.as_uuid(), None),
+            GatewayWrite::DeleteVirtualHost(id) => (VIRTUAL_HOST, id.as_uuid(), None),
             GatewayWrite::PutUpstream(upstream) => {
-                (UPSTREAM, *upstream.id.as_uuid(), Some(to_body(upstream)?))
+                let put = (micros(upstream.created_at), to_body(upstream)?);
+                (UPSTREAM, upstream.id.as_uuid(), Some(put))
             }
-            GatewayWrite::DeleteUpstream(id) => (UPSTREAM, *id.as_uuid(), None),
-            GatewayWrite::PutAgent(agent) => (AGENT, *agent.id.as_uuid(), Some(to_body(agent)?)),
-            GatewayWrite::DeleteAgent(id) => (AGENT, *id.as_uuid(), None),
+            GatewayWrite::DeleteUpstream(id) => (UPSTREAM, id.as_uuid(), None),
+            GatewayWrite::PutAgent(agent) => {
+                (AGENT, agent.id.as_uuid(), Some((micros(agent.created_at), to_body(agent)?)))
+            }
+            GatewayWrite::DeleteAgent(id) => (AGENT, id.as_uuid(), None),
         };
-        Ok(Self { kind, object_id, body })
+        let (created_at, body) = put.unzip();
+        let created_at = created_at.unwrap_or_default();
+        Ok(Self { kind, object_id: *object_id, created_at, body })
+    }
+}
+
+/// A revision with its writes, ready to be stored.
+pub(super) struct RevisionRows {
+    pub(super) workspace_id: WorkspaceId,
+    pub(super) number: i64,
+    pub(super) body: String,
+    pub(super) writes: Vec<WriteRow>,
+}
+
+impl RevisionRows {
+    pub(super) fn of(revision: &Revision, writes: &[GatewayWrite]) -> Result<Self> {
+        let workspace_id = revision.workspace_id;
+        let rows = writes.iter().map(|it| WriteRow::of(workspace_id, it));
+        Ok(Self {
+            workspace_id,
+            number: number(revision.number.0)?,
+            body: to_body(revision)?,
+            writes: rows.collect::<Result<_>>()?,
+        })
     }
 }
 

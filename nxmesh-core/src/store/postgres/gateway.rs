@@ -22,7 +22,9 @@ use crate::{
         CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS, News,
         SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
-    store::codec::{AGENT, WriteRow, from_body, micros, number, time, to_body, to_write},
+    store::codec::{
+        AGENT, RevisionRows, WriteRow, from_body, micros, number, time, to_body, to_write,
+    },
     tenancy::{Workspace, WorkspaceId},
 };
 
@@ -259,17 +261,17 @@ fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
     let mut objects = BTreeMap::new();
     let mut new_secrets = Vec::new();
     for Step { revision, writes: of_revision, secret } in steps {
-        let at = number(revision.number.0)?;
-        revisions.0.push(at);
-        revisions.1.push(to_body(revision)?);
-        for (position, write) in (0_i64..).zip(of_revision) {
-            let WriteRow { kind, object_id, body } = WriteRow::of(*workspace_id, write)?;
-            writes.0.push(at);
+        let rows = RevisionRows::of(revision, of_revision)?;
+        revisions.0.push(rows.number);
+        revisions.1.push(rows.body);
+        for (position, write) in (0_i64..).zip(rows.writes) {
+            let WriteRow { kind, object_id, created_at, body } = write;
+            writes.0.push(rows.number);
             writes.1.push(position);
             writes.2.push(kind);
             writes.3.push(object_id);
             writes.4.push(body.clone());
-            objects.insert((kind, object_id), (created_at(write), body));
+            objects.insert((kind, object_id), (created_at, body));
         }
         new_secrets.extend(secret);
     }
@@ -304,19 +306,6 @@ fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
         .bind(secrets.0)
         .bind(secrets.1)
         .bind(secrets.2))
-}
-
-/// When an object that is put was made; what is removed has no need of it.
-fn created_at(write: &GatewayWrite) -> i64 {
-    match write {
-        GatewayWrite::PutVirtualHost(host) => micros(host.created_at),
-        GatewayWrite::PutUpstream(upstream) => micros(upstream.created_at),
-        GatewayWrite::PutAgent(agent) => micros(agent.created_at),
-        GatewayWrite::PutSettings(_)
-        | GatewayWrite::DeleteVirtualHost(_)
-        | GatewayWrite::DeleteUpstream(_)
-        | GatewayWrite::DeleteAgent(_) => 0,
-    }
 }
 
 fn snapshot(of: WorkspaceId, rows: &[PgRow]) -> Result<Option<Snapshot>> {

@@ -3,20 +3,19 @@ use std::{
     fs::{File, TryLockError},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
 
 use super::{
-    error::interrupted,
     migrate::migrate,
+    readers::Readers,
     writer::{Writer, Written},
 };
 use crate::{Error, ErrorKind, Result, store::local::Local};
 
-/// How many reads run at a time; more wait for their turn.
+/// How many reads run at a time.
 const READERS: usize = 4;
 /// How long to wait for a lock that somebody else's tool holds.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
@@ -25,14 +24,9 @@ const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 pub(super) struct Database {
     path: PathBuf,
     // Before the writer: whoever closes the file last empties the log into it, if it may write.
-    readers: Arc<Readers>,
+    readers: Readers,
     writer: Writer,
     _lock: File,
-}
-
-struct Readers {
-    turns: Semaphore,
-    idle: Mutex<Vec<Connection>>,
 }
 
 impl Database {
@@ -51,10 +45,9 @@ impl Database {
             configure(&connection)?;
             Ok(connection)
         };
-        let idle = (0..READERS).map(|_| reader()).collect::<Result<_>>()?;
-        let readers = Readers { turns: Semaphore::new(READERS), idle: Mutex::new(idle) };
+        let readers = Readers::start((0..READERS).map(|_| reader()).collect::<Result<_>>()?)?;
         let writer = Writer::start(connection, news)?;
-        Ok(Self { path: path.to_owned(), readers: Arc::new(readers), writer, _lock: lock })
+        Ok(Self { path: path.to_owned(), readers, writer, _lock: lock })
     }
 
     /// Reads; all that `work` sees is of one moment.
@@ -62,19 +55,7 @@ impl Database {
         &self,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let readers = Arc::clone(&self.readers);
-        let closed =
-            |error| Error::new(ErrorKind::Internal, "the database is closed").with_source(error);
-        let _turn = self.readers.turns.acquire().await.map_err(closed)?;
-        let read = move || {
-            let missing = || Error::new(ErrorKind::Internal, "no reader is idle");
-            let mut connection = readers.take().ok_or_else(missing)?;
-            let answer =
-                connection.transaction().map_err(Error::from).and_then(|moment| work(&moment));
-            readers.put_back(connection);
-            answer
-        };
-        tokio::task::spawn_blocking(read).await.map_err(interrupted)?
+        self.readers.read(work).await
     }
 
     /// Writes; when this answers, what `work` did is on disk, or did not happen.
@@ -83,16 +64,6 @@ impl Database {
         work: impl FnOnce(&Connection) -> Result<Written<T>> + Send + 'static,
     ) -> Result<T> {
         self.writer.write(work).await
-    }
-}
-
-impl Readers {
-    fn take(&self) -> Option<Connection> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
-    }
-
-    fn put_back(&self, connection: Connection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 }
 

@@ -18,7 +18,10 @@ use crate::{
         CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
         SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
-    store::codec::{from_body, micros, number, time, to_body},
+    store::codec::{
+        AGENT, RevisionRows, UPSTREAM, VIRTUAL_HOST, WriteRow, from_body, micros, number, time,
+        to_body,
+    },
     tenancy::{Workspace, WorkspaceId},
 };
 
@@ -119,7 +122,17 @@ impl GatewayStore for SqliteStore {
     }
 
     async fn commit(&self, change: GatewayChange) -> Result<()> {
-        self.database.write(move |db| commit(db, &change)).await
+        let GatewayChange { workspace_id, base, steps } = change;
+        let base = number(base.0)?;
+        let moved = Moved { workspace_id, revision: steps.last().map(|it| it.revision.number) };
+        // Written out here: the one thread that writes has enough to do.
+        let rows = |step: Step| Ok((RevisionRows::of(&step.revision, &step.writes)?, step.secret));
+        let steps = steps.into_iter().map(rows).collect::<Result<Vec<_>>>()?;
+        let write = move |db: &Connection| {
+            commit(db, base, &steps)?;
+            Ok(Written { answer: (), moved: Some(moved) })
+        };
+        self.database.write(write).await
     }
 
     async fn add_agent_secret(&self, secret: AgentSecret) -> Result<bool> {
@@ -229,83 +242,47 @@ fn snapshot(db: &Connection, of: WorkspaceId) -> Result<Option<Snapshot>> {
     Ok(Some(snapshot))
 }
 
-fn commit(db: &Connection, change: &GatewayChange) -> Result<Written<()>> {
-    let GatewayChange { workspace_id, base, steps } = change;
-    let mut head = *base;
-    for Step { revision, writes, secret } in steps {
-        history::advance(db, head, revision, writes)?;
-        for write in writes {
-            apply(db, write)?;
+fn commit(db: &Connection, base: i64, steps: &[(RevisionRows, Option<AgentSecret>)]) -> Result<()> {
+    let mut head = base;
+    for (revision, secret) in steps {
+        history::advance(db, head, revision)?;
+        for write in &revision.writes {
+            apply(db, revision.workspace_id, write)?;
         }
         if let Some(secret) = secret {
             insert_secret(db, secret)?;
         }
         head = revision.number;
     }
-    let moved = Moved { workspace_id: *workspace_id, revision: Some(head) };
-    Ok(Written { answer: (), moved: Some(moved) })
+    Ok(())
 }
 
-fn apply(db: &Connection, write: &GatewayWrite) -> Result<()> {
-    match write {
+fn apply(db: &Connection, of: WorkspaceId, write: &WriteRow) -> Result<()> {
+    let WriteRow { kind, object_id, created_at, body } = write;
+    let table = match *kind {
+        VIRTUAL_HOST => "virtual_hosts",
+        UPSTREAM => "upstreams",
+        AGENT => "agents",
         // The workspace row itself is written by the tenancy area.
-        GatewayWrite::PutSettings(_) => Ok(()),
-        GatewayWrite::PutVirtualHost(host) => put(
-            db,
-            "virtual_hosts",
-            &host.id,
-            host.workspace_id,
-            micros(host.created_at),
-            &to_body(host)?,
-        ),
-        GatewayWrite::DeleteVirtualHost(id) => delete(db, "virtual_hosts", id),
-        GatewayWrite::PutUpstream(upstream) => put(
-            db,
-            "upstreams",
-            &upstream.id,
-            upstream.workspace_id,
-            micros(upstream.created_at),
-            &to_body(upstream)?,
-        ),
-        GatewayWrite::DeleteUpstream(id) => delete(db, "upstreams", id),
-        GatewayWrite::PutAgent(agent) => put_agent(db, agent),
-        GatewayWrite::DeleteAgent(id) => delete(db, "agents", id),
+        _ => return Ok(()),
+    };
+    let id = object_id.as_bytes();
+    let Some(body) = body else {
+        db.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([id])?;
+        return Ok(());
+    };
+    if *kind == AGENT {
+        let sql = "INSERT INTO agents (id, workspace_id, created_at, body, status) VALUES (?1, ?2, ?3, ?4, ?5)
+                   ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+        let unknown = to_body(&AgentStatus::default())?;
+        db.prepare_cached(sql)?.execute((id, key(&of), created_at, body, unknown))?;
+    } else {
+        let sql = format!(
+            "INSERT INTO {table} (id, workspace_id, created_at, body) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET body = excluded.body"
+        );
+        db.prepare_cached(&sql)?.execute((id, key(&of), created_at, body))?;
     }
-}
-
-fn put<T>(
-    db: &Connection,
-    table: &str,
-    id: &Id<T>,
-    of: WorkspaceId,
-    created_at: i64,
-    body: &str,
-) -> Result<()> {
-    let sql = format!(
-        "INSERT INTO {table} (id, workspace_id, created_at, body) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (id) DO UPDATE SET body = excluded.body"
-    );
-    db.prepare_cached(&sql)?.execute((key(id), key(&of), created_at, body))?;
-    Ok(())
-}
-
-fn put_agent(db: &Connection, agent: &AgentSpec) -> Result<()> {
-    let sql = "INSERT INTO agents (id, workspace_id, created_at, body, status) VALUES (?1, ?2, ?3, ?4, ?5)
-               ON CONFLICT (id) DO UPDATE SET body = excluded.body";
-    let unknown = to_body(&AgentStatus::default())?;
-    let workspace = key(&agent.workspace_id);
-    db.prepare_cached(sql)?.execute((
-        key(&agent.id),
-        workspace,
-        micros(agent.created_at),
-        to_body(agent)?,
-        unknown,
-    ))?;
-    Ok(())
-}
-
-fn delete<T>(db: &Connection, table: &str, id: &Id<T>) -> Result<()> {
-    db.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([key(id)])?;
     Ok(())
 }
 

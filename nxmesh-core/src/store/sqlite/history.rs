@@ -5,44 +5,33 @@ use uuid::Uuid;
 
 use super::rows::key;
 use crate::{
-    Error, ErrorKind, Result, Revision, RevisionNumber,
+    Error, ErrorKind, Result, RevisionNumber,
     gateway::GatewayWrite,
-    store::codec::{WriteRow, corrupt, number, to_body, to_write},
+    store::codec::{RevisionRows, WriteRow, corrupt, number, to_write},
     tenancy::WorkspaceId,
 };
 
-/// Moves the head from `base` to `revision`, and notes what it writes.
-pub(super) fn advance(
-    db: &Connection,
-    base: RevisionNumber,
-    revision: &Revision,
-    writes: &[GatewayWrite],
-) -> Result<()> {
-    let workspace = revision.workspace_id;
+/// Moves the head from `base` to the revision, and notes what it writes.
+pub(super) fn advance(db: &Connection, base: i64, revision: &RevisionRows) -> Result<()> {
+    let RevisionRows { workspace_id, number, body, writes } = revision;
     let moved = db
         .prepare_cached("UPDATE workspaces SET head = ?3 WHERE id = ?1 AND head = ?2")?
-        .execute((key(&workspace), number(base.0)?, number(revision.number.0)?))?;
+        .execute((key(workspace_id), base, number))?;
     if moved == 0 {
-        return Err(match head(db, workspace)? {
+        return Err(match head(db, *workspace_id)? {
             Some(_) => Error::new(ErrorKind::Stale, "the workspace has moved on"),
-            None => Error::not_found("workspace", workspace),
+            None => Error::not_found("workspace", workspace_id),
         });
     }
     db.prepare_cached("INSERT INTO revisions (workspace_id, number, body) VALUES (?1, ?2, ?3)")?
-        .execute((key(&workspace), number(revision.number.0)?, to_body(revision)?))?;
+        .execute((key(workspace_id), number, body))?;
     let mut insert = db.prepare_cached(
         "INSERT INTO writes (workspace_id, number, position, kind, object_id, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for (position, write) in (0_i64..).zip(writes) {
-        let WriteRow { kind, object_id, body } = WriteRow::of(workspace, write)?;
-        insert.execute((
-            key(&workspace),
-            number(revision.number.0)?,
-            position,
-            kind,
-            object_id.as_bytes(),
-            body,
-        ))?;
+        let WriteRow { kind, object_id, created_at: _, body } = write;
+        let id = object_id.as_bytes();
+        insert.execute((key(workspace_id), number, position, kind, id, body))?;
     }
     Ok(())
 }

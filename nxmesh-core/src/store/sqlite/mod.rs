@@ -11,6 +11,7 @@ mod gateway;
 mod history;
 mod leases;
 mod migrate;
+mod readers;
 mod rows;
 mod tenancy;
 mod transfer;

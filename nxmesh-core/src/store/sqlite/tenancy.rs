@@ -16,7 +16,7 @@ use crate::{
     Error, ErrorKind, Id, Page, PageRequest, Result, RevisionNumber, TokenHash,
     gateway::{GatewayWrite, Moved},
     store::{
-        codec::{corrupt, from_body, micros, number, time, to_body},
+        codec::{RevisionRows, corrupt, from_body, micros, number, time, to_body},
         slug_taken,
     },
     tenancy::{
@@ -140,7 +140,8 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
         TenancyChange::CreateWorkspace(workspace) => insert_workspace(db, &workspace)?,
         TenancyChange::UpdateWorkspace { workspace, base, revision } => {
             let settings = GatewayWrite::PutSettings(Arc::new(workspace.settings.clone()));
-            history::advance(db, base, &revision, &[settings])?;
+            let rows = RevisionRows::of(&revision, &[settings])?;
+            history::advance(db, number(base.0)?, &rows)?;
             update_workspace(db, &workspace)?;
             moved = Some(Moved { workspace_id: workspace.id, revision: Some(revision.number) });
         }
