@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use nxmesh_core::{
     Actor, ErrorKind, ManualClock, Mesh, PageRequest, Secret,
@@ -144,4 +147,64 @@ async fn everything(mesh: &Mesh, actor: &Actor, answers: &Value) -> Value {
         "upstreams": upstreams, "agent": agent,
         "refresh_token": answers["refresh_token"], "token": answers["token"],
     })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_made_while_it_is_written_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, copy] = ["mesh.db", "copy.db"].map(|it| folder.path().join(it));
+    let stores = Stores::from(SqliteStore::open(&path).await.unwrap());
+    let (workspace, _) = given::stored_workspace(&stores).await;
+    let (writing, its_stores) = (std::sync::Arc::new(AtomicU64::new(0)), stores.clone());
+    let (written, id) = (std::sync::Arc::clone(&writing), workspace.id);
+    let mut writer = tokio::task::JoinSet::new();
+    writer.spawn(async move {
+        for base in 0.. {
+            let host = std::sync::Arc::new(given::virtual_host(id, &format!("host{base}"), 0));
+            let write = nxmesh_core::gateway::GatewayWrite::PutVirtualHost(host);
+            its_stores.gateway.commit(given::change(id, base, vec![write])).await.unwrap();
+            written.store(base + 1, Ordering::Relaxed);
+        }
+    });
+    while writing.load(Ordering::Relaxed) < 50 {
+        tokio::task::yield_now().await;
+    }
+    let before = writing.load(Ordering::Relaxed);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    writer.shutdown().await;
+    let copied = Stores::from(SqliteStore::open(&copy).await.unwrap());
+    let snapshot = copied.gateway.snapshot(workspace.id).await.unwrap().unwrap();
+    let head = snapshot.revision().0;
+    assert!(head >= before, "{before} were answered, {head} are in the copy");
+    assert_eq!(snapshot.virtual_hosts().len() as u64, head, "it is of one moment");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_one_workspace_share_commits_and_each_is_a_revision() {
+    let (store, _folder) = open().await;
+    let stores = Stores::from(store);
+    let (workspace, owner) = given::stored_workspace(&stores).await;
+    let mut news = stores.gateway.subscribe();
+    let mesh = Mesh::builder().store(stores.clone()).build().await.unwrap();
+    let (hosts, actor) = (mesh.gateway().virtual_hosts(), Actor::user(owner));
+    let creates = (0..64).map(|number| {
+        let body = json!({"name": "a", "server_name": format!("{number}.example"), "listen_port": 80,
+            "locations": [{"path": "/", "root": "/srv"}]});
+        hosts.create(&actor, workspace.id, nxmesh_core::from_json(body).unwrap())
+    });
+    let made = futures::future::try_join_all(creates).await.unwrap();
+    let mut revisions: Vec<_> = made.iter().map(|it| it.revision.0).collect();
+    revisions.sort_unstable();
+    assert!(revisions.into_iter().eq(1..=64));
+    let mut commits = 0;
+    while let Ok(_moved) = news.try_recv() {
+        commits += 1;
+    }
+    assert!(commits < 32, "64 changes took {commits} commits");
+    for made in made {
+        let revision = stores.gateway.revision(workspace.id, made.revision).await.unwrap().unwrap();
+        assert_eq!(revision.author, owner);
+    }
+    mesh.shutdown().await;
 }

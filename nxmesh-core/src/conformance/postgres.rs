@@ -160,6 +160,20 @@ impl Database {
         ended.expect("it may end them").len()
     }
 
+    /// Runs a statement in it.
+    pub async fn run(&self, sql: &str) {
+        run(&self.url, sql.to_owned()).await;
+    }
+
+    /// How many connections to it are open.
+    pub async fn connections(&self) -> i64 {
+        let mut connection = connect(&self.server).await.expect("Postgres answers");
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
+        let count = sqlx::query_scalar(sql).bind(&self.name).fetch_one(&mut connection).await;
+        let _ = connection.close().await;
+        count.expect("it may count them")
+    }
+
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -212,7 +226,7 @@ impl Server {
 
 async fn run(server: &str, sql: String) {
     let mut connection = connect(server).await.expect("Postgres answers");
-    connection.execute(AssertSqlSafe(sql)).await.expect("it may make databases");
+    connection.execute(AssertSqlSafe(sql)).await.expect("it may do this");
     // It is not needed any more, however it ends.
     let _ = connection.close().await;
 }

@@ -78,6 +78,11 @@ impl Queue {
         Turn { queue: self, _turn }
     }
 
+    /// Where the commit that is under way leads to.
+    pub(crate) fn leads_to(&self) -> Option<RevisionNumber> {
+        self.lock().in_flight.as_ref().map(|it| it.revision())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,10 +151,8 @@ impl Committer {
         };
         // What was decided on top of this is void too; nobody decides until that is known.
         let _turn = queue.turn.lock().await;
-        if error.kind() == ErrorKind::Stale
-            && let Err(error) = self.snapshots.refresh(workspace).await
-        {
-            tracing::debug!(workspace_id = %workspace, %error, "cannot read what overtook a change");
+        if let Err(error) = self.snapshots.refresh(workspace).await {
+            tracing::debug!(workspace_id = %workspace, %error, "cannot read what became of a change");
         }
         let later = {
             let mut state = queue.lock();

@@ -87,9 +87,25 @@ impl Snapshots {
             self.forget(id);
             return Err(Error::not_found("workspace", id));
         };
+        if writes.revision < current.snapshot.revision() {
+            return self.go_back(id).await;
+        }
         let mut snapshot = current.snapshot.as_ref().clone();
         snapshot.apply(writes.revision, writes.writes);
         self.publish(Arc::new(snapshot));
+        Ok(())
+    }
+
+    /// The store has lost changes: it was restored, or a replica that had not seen them took
+    /// over. What it has now is what counts.
+    async fn go_back(&self, id: WorkspaceId) -> Result<()> {
+        let loaded = self.store.snapshot(id).await?;
+        let loaded = loaded.ok_or_else(|| Error::not_found("workspace", id))?;
+        let revision = loaded.revision();
+        tracing::warn!(workspace_id = %id, %revision, "the store went back to an older revision");
+        if let Some(entry) = self.lock().workspaces.get(&id) {
+            entry.current.send_replace(Arc::new(Published::new(Arc::new(loaded))));
+        }
         Ok(())
     }
 
@@ -128,11 +144,16 @@ impl Snapshots {
     }
 
     async fn catch_up(&self, moved: Moved) {
-        let Some(revision) = moved.revision else { return self.forget(moved.workspace_id) };
-        let behind =
-            |it: &watch::Receiver<Arc<Published>>| it.borrow().snapshot.revision() < revision;
-        if self.known(moved.workspace_id).as_ref().is_some_and(behind) {
-            self.refresh_or_say(moved.workspace_id).await;
+        let Moved { workspace_id, revision } = moved;
+        let Some(revision) = revision else { return self.forget(workspace_id) };
+        let behind = match self.lock().workspaces.get(&workspace_id) {
+            // What is under way here is published by whoever commits it.
+            Some(entry) if entry.queue.leads_to() >= Some(revision) => false,
+            Some(entry) => entry.current.borrow().snapshot.revision() < revision,
+            None => false,
+        };
+        if behind {
+            self.refresh_or_say(workspace_id).await;
         }
     }
 
@@ -149,9 +170,16 @@ impl Snapshots {
                 return;
             }
         };
-        for workspace_id in ids {
-            let revision = heads.get(&workspace_id).copied();
-            self.catch_up(Moved { workspace_id, revision }).await;
+        for id in ids {
+            let Some(head) = heads.get(&id) else {
+                self.forget(id);
+                continue;
+            };
+            let known = self.lock().workspaces.get(&id).map(|it| it.current.borrow().clone());
+            // A head that is older was read before the newest change, or the store went back.
+            if known.is_some_and(|it| it.snapshot.revision() != *head) {
+                self.refresh_or_say(id).await;
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::error::unavailable;
+use super::error::{is_of_the_call, unavailable};
 use crate::Result;
 
 /// How long to wait for a connection when all are in use.
@@ -152,6 +152,14 @@ impl Connections {
 impl Lent<'_> {
     pub(super) const fn get(&mut self) -> &mut PgConnection {
         &mut self.connection
+    }
+
+    /// The call ended like this; the connection is kept if that was not its fault.
+    pub(super) fn end<T>(self, done: sqlx::Result<T>) -> Result<T> {
+        if is_of_the_call(&done) {
+            self.give_back();
+        }
+        Ok(done?)
     }
 
     /// The call came to its end: the next one may use the connection.

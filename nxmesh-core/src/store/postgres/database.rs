@@ -9,14 +9,10 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{
-    connections::Connections,
-    error::{is_of_the_call, unavailable},
-    feed::Feed,
-};
+use super::{connections::Connections, error::unavailable, feed::Feed};
 use crate::{Result, gateway::News};
 
-/// How long a call may take in all. The database itself gives up before.
+/// How long the database may take. It gives up itself before.
 const CALL: Duration = Duration::from_secs(5);
 
 /// A statement with its values.
@@ -37,15 +33,9 @@ impl Database {
 
     /// The row that a statement answers, if it does.
     pub(super) async fn optional(&self, statement: Statement<'_>) -> Result<Option<PgRow>> {
-        in_time(&self.connections, async {
-            let mut lent = self.connections.lend().await?;
-            let done = lent.get().fetch_optional(statement).await;
-            if is_of_the_call(&done) {
-                lent.give_back();
-            }
-            Ok(done?)
-        })
-        .await
+        let mut lent = self.connections.lend().await?;
+        let done = in_time(&self.connections, lent.get().fetch_optional(statement)).await?;
+        lent.end(done)
     }
 
     /// The row that a statement always answers.
@@ -56,15 +46,9 @@ impl Database {
 
     /// All rows that a statement answers.
     pub(super) async fn all(&self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
-        in_time(&self.connections, async {
-            let mut lent = self.connections.lend().await?;
-            let done = lent.get().fetch_all(statement).await;
-            if is_of_the_call(&done) {
-                lent.give_back();
-            }
-            Ok(done?)
-        })
-        .await
+        let mut lent = self.connections.lend().await?;
+        let done = in_time(&self.connections, lent.get().fetch_all(statement)).await?;
+        lent.end(done)
     }
 
     /// How many rows a statement changed.
@@ -78,16 +62,12 @@ impl Database {
         lock: &'static str,
         statement: Statement<'_>,
     ) -> Result<u64> {
-        in_time(&self.connections, async {
-            let mut lent = self.connections.lend().await?;
-            let done = alone(lent.get(), lock, statement).await;
-            // After a failure the transaction is open: it ends with the connection.
-            if done.is_ok() {
-                lent.give_back();
-            }
-            Ok(done?)
-        })
-        .await
+        let mut lent = self.connections.lend().await?;
+        let done = in_time(&self.connections, alone(lent.get(), lock, statement)).await?;
+        // After a failure the transaction is open: it ends with the connection.
+        let changed = done?;
+        lent.give_back();
+        Ok(changed)
     }
 
     /// A connection beside all others, for work that is no call.
@@ -101,15 +81,9 @@ impl Database {
 }
 
 pub(super) async fn execute(connections: &Connections, statement: Statement<'_>) -> Result<u64> {
-    in_time(connections, async {
-        let mut lent = connections.lend().await?;
-        let done = lent.get().execute(statement).await;
-        if is_of_the_call(&done) {
-            lent.give_back();
-        }
-        Ok(done?.rows_affected())
-    })
-    .await
+    let mut lent = connections.lend().await?;
+    let done = in_time(connections, lent.get().execute(statement)).await?;
+    lent.end(done).map(|it| it.rows_affected())
 }
 
 async fn alone(
@@ -124,13 +98,13 @@ async fn alone(
     Ok(done)
 }
 
+/// The answer of the database; without one, it counts as away.
 async fn in_time<T>(
     connections: &Connections,
-    call: impl Future<Output = Result<T>> + Send,
-) -> Result<T> {
-    timeout(CALL, call).await.unwrap_or_else(|_| {
+    call: impl Future<Output = sqlx::Result<T>> + Send,
+) -> Result<sqlx::Result<T>> {
+    timeout(CALL, call).await.map_err(|_| {
         connections.set_down();
-        let message = "the database did not answer in time: whether a change was made is not known";
-        Err(unavailable(message))
+        unavailable("the database did not answer in time: whether a change was made is not known")
     })
 }

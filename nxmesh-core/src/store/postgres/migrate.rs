@@ -13,6 +13,8 @@ const LOCK: i64 = 0x6e78_6d65_7368;
 /// Brings the schema up to date, all steps together or none.
 pub(super) async fn migrate(connection: &mut PgConnection) -> Result<()> {
     let mut step = connection.begin().await?;
+    // That a table is there already is no news.
+    step.execute("SET LOCAL client_min_messages = warning").await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *step).await?;
     step.execute("CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY)").await?;
     let row = sqlx::query("SELECT coalesce(max(version), 0) FROM schema_version")
