@@ -13,6 +13,7 @@ use nxmesh_benches::{Load, NginxBinary, TestMesh, free_port, get, wait_for};
 use nxmesh_client::Client;
 use nxmesh_core::{
     MergePatch,
+    conformance::postgres::Database,
     gateway::{AgentState, VirtualHostId},
 };
 use serde_json::json;
@@ -50,7 +51,16 @@ async fn change(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_at_random_lose_no_answered_change_and_no_request() -> Result<()> {
-    let mut mesh = TestMesh::start(&NginxBinary::packaged()?).await?;
+    kill_at_random(TestMesh::start(&NginxBinary::packaged()?).await?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_at_random_on_postgres_lose_nothing_either() -> Result<()> {
+    let database = Database::create().await;
+    kill_at_random(TestMesh::start_on(&NginxBinary::packaged()?, database.url()).await?).await
+}
+
+async fn kill_at_random(mut mesh: TestMesh) -> Result<()> {
     let port = free_port();
     let host = mesh.serve(&mesh.host("busy.example", port)).await?;
     let (stop, last) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));

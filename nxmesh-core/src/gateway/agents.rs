@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,8 +7,8 @@ use crate::{
     Actor, Error, IfMatch, MergePatch, Page, PageRequest, Result, Secret, TokenHash,
     clock::new_id,
     gateway::{
-        Agent, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentState, GatewayWrite,
-        LabelSelector, NewAgent, NewRegistrationToken, Snapshot,
+        Agent, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentState, COMMAND_PATIENCE,
+        GatewayWrite, LabelSelector, NewAgent, NewRegistrationToken, Snapshot,
         admission::TOKEN_PREFIX,
         conflict,
         context::{Context, Decision},
@@ -19,9 +19,6 @@ use crate::{
     tenancy::WorkspaceId,
     token::new_token,
 };
-
-/// How long an agent has to answer a command.
-pub const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The hosts beside nginx: `mesh.gateway().agents()`.
 ///

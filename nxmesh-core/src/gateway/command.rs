@@ -1,9 +1,14 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Id,
     gateway::{AgentId, link::CommandAction},
 };
+
+/// How long an agent has to answer a command.
+pub const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Names a command.
 pub type CommandId = Id<AgentCommand>;

@@ -5,11 +5,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     Actor, Clock, Error, ErrorKind, Result, Revision, Tasks,
     gateway::{
-        GatewayStore, GatewayWrite, Snapshot, Step,
-        fleet::Fleet,
-        queue::{Committer, Pending},
-        snapshots::Snapshots,
-        store::AgentSecret,
+        GatewayStore, GatewayWrite, Snapshot, Step, commit::commit_all, fleet::Fleet,
+        queue::Pending, snapshots::Snapshots, store::AgentSecret,
     },
     tenancy::{Tenancy, WorkspaceId},
 };
@@ -89,12 +86,13 @@ impl Context {
         if step.is_none() && settled {
             return Ok((answer, None));
         }
-        let committer = Committer {
-            store: Arc::clone(&self.store),
-            snapshots: self.snapshots.clone(),
-            tasks: self.tasks.clone(),
-        };
-        Ok((answer, Some(turn.push(base, step, after, committer)?)))
+        let (pending, commits) = turn.push(base, step, after)?;
+        if let Some(commits) = commits {
+            // It goes on even if the caller goes away.
+            let (store, snapshots) = (Arc::clone(&self.store), self.snapshots.clone());
+            self.tasks.spawn(commit_all(commits, store, snapshots));
+        }
+        Ok((answer, Some(pending)))
     }
 
     /// What a decision comes to on a snapshot, and what the snapshot is after it.

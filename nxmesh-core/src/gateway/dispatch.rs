@@ -11,9 +11,8 @@ use crate::{
     Error, ErrorKind, Result,
     clock::new_id,
     gateway::{
-        AgentCommand, AgentId, AgentRecord, AgentState, CommandId, CommandOutcome, News,
-        agents::COMMAND_PATIENCE, context::Context, fleet::Outcome, link::CommandAction,
-        poll::Poll,
+        AgentCommand, AgentId, AgentRecord, AgentState, COMMAND_PATIENCE, CommandId,
+        CommandOutcome, News, context::Context, fleet::Outcome, link::CommandAction, poll::Poll,
     },
 };
 

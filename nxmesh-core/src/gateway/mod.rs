@@ -22,6 +22,7 @@ mod virtual_host;
 mod virtual_hosts;
 
 mod admission;
+mod commit;
 mod conflict;
 mod context;
 mod convergence;
@@ -40,10 +41,10 @@ pub use self::{
         AgentStatus, DeploymentMode, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken,
         NginxState, SessionId,
     },
-    agents::{Agents, COMMAND_PATIENCE, RegistrationToken, ReloadOutcome},
+    agents::{Agents, RegistrationToken, ReloadOutcome},
     area::Gateway,
     certificate::{Certificate, CertificateId},
-    command::{AgentCommand, CommandId, CommandOutcome},
+    command::{AgentCommand, COMMAND_PATIENCE, CommandId, CommandOutcome},
     labels::Labels,
     location::{
         Header, Location, LocationTarget, MAX_HEADERS, MAX_REWRITES, NewLocation, RewriteFlag,

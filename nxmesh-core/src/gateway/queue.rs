@@ -6,6 +6,7 @@
 //! caller is answered, before it is committed.
 
 use std::{
+    future::Future,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -13,8 +14,8 @@ use std::{
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use crate::{
-    Error, ErrorKind, Result, RevisionNumber, Tasks,
-    gateway::{GatewayChange, GatewayStore, Snapshot, snapshots::Snapshots, store::Step},
+    Error, ErrorKind, Result, RevisionNumber,
+    gateway::{GatewayChange, Snapshot, Step},
 };
 
 /// How many changes of a workspace may wait; one more is refused.
@@ -95,15 +96,14 @@ impl Turn {
         state.waiting.last().map(|it| &it.after).or(state.in_flight.as_ref()).cloned()
     }
 
-    /// Puts a decision at the end, and gives the turn up. It is committed even if the
-    /// caller goes away.
+    /// Puts a decision at the end, and gives the turn up. Whoever is handed the commits
+    /// must see to them.
     pub(crate) fn push(
         self,
         base: RevisionNumber,
         step: Option<Step>,
         after: Arc<Snapshot>,
-        committer: Committer,
-    ) -> Result<Pending> {
+    ) -> Result<(Pending, Option<Commits>)> {
         let (sender, answer) = oneshot::channel();
         let mut state = self.queue.lock();
         if state.waiting.len() >= MAX_WAITING {
@@ -111,76 +111,32 @@ impl Turn {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         state.waiting.push(Waiting { base, step, after, answer: sender });
-        if !mem::replace(&mut state.committing, true) {
-            let tasks = committer.tasks.clone();
-            tasks.spawn(committer.run(Running(self.queue.clone())));
-        }
+        let idle = !mem::replace(&mut state.committing, true);
         drop(state);
-        Ok(Pending { answer })
-    }
-}
-
-/// Commits what waits.
-#[derive(Debug, Clone)]
-pub(crate) struct Committer {
-    pub(crate) store: Arc<dyn GatewayStore>,
-    pub(crate) snapshots: Snapshots,
-    pub(crate) tasks: Tasks,
-}
-
-impl Committer {
-    async fn run(self, running: Running) {
-        while let Some(batch) = running.next() {
-            self.commit(&running.0, batch).await;
-        }
-    }
-
-    async fn commit(&self, queue: &Queue, batch: Batch) {
-        let Batch { change, after, answers } = batch;
-        let workspace = change.workspace_id;
-        let committed =
-            if change.steps.is_empty() { Ok(()) } else { self.store.commit(change).await };
-        let Err(error) = committed else {
-            self.snapshots.publish(after);
-            queue.lock().in_flight = None;
-            for answer in answers {
-                // Whoever asked may have gone away.
-                let _ = answer.send(Ok(()));
-            }
-            return;
-        };
-        // What was decided on top of this is void too; nobody decides until that is known.
-        let _turn = queue.turn.lock().await;
-        if let Err(error) = self.snapshots.refresh(workspace).await {
-            tracing::debug!(workspace_id = %workspace, %error, "cannot read what became of a change");
-        }
-        let later = {
-            let mut state = queue.lock();
-            state.in_flight = None;
-            mem::take(&mut state.waiting)
-        };
-        for answer in answers {
-            let _ = answer.send(Err(error.again()));
-        }
-        for it in later {
-            let _ = it.answer.send(Err(Error::new(ErrorKind::Stale, "what it stands on failed")));
-        }
+        Ok((Pending { answer }, idle.then(|| Commits(self.queue.clone()))))
     }
 }
 
 /// Changes that are committed together.
-struct Batch {
-    change: GatewayChange,
-    after: Arc<Snapshot>,
-    answers: Vec<oneshot::Sender<Result<()>>>,
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) change: GatewayChange,
+    pub(crate) after: Arc<Snapshot>,
+    pub(crate) answers: Answers,
 }
 
-/// Says that somebody commits; whatever ends that, even a panic, lets the next one begin.
-struct Running(Queue);
+/// Those who wait for a batch.
+#[derive(Debug)]
+pub(crate) struct Answers(Vec<oneshot::Sender<Result<()>>>);
 
-impl Running {
+/// What waits to be committed, in the hands of the only one who does that. Whatever ends that,
+/// even a panic, lets the next one begin.
+#[derive(Debug)]
+pub(crate) struct Commits(Queue);
+
+impl Commits {
     /// The next batch; with none left, nobody commits any more.
-    fn next(&self) -> Option<Batch> {
+    pub(crate) fn next(&self) -> Option<Batch> {
         let mut state = self.0.lock();
         let count = state.waiting.len().min(MAX_TOGETHER);
         let batch: Vec<_> = state.waiting.drain(..count).collect();
@@ -195,11 +151,43 @@ impl Running {
             batch.into_iter().map(|it| (it.step, it.answer)).unzip();
         let steps = steps.into_iter().flatten().collect();
         let change = GatewayChange { workspace_id: after.workspace_id(), base, steps };
-        Some(Batch { change, after, answers })
+        Some(Batch { change, after, answers: Answers(answers) })
+    }
+
+    /// It is committed and published.
+    pub(crate) fn succeeded(&self, answers: Answers) {
+        self.0.lock().in_flight = None;
+        for answer in answers.0 {
+            // Whoever asked may have gone away.
+            let _ = answer.send(Ok(()));
+        }
+    }
+
+    /// It is not: what was decided on top of it is void too. Nobody decides until `look`, which
+    /// finds out what is true now, is through.
+    pub(crate) async fn failed(
+        &self,
+        answers: Answers,
+        why: &Error,
+        look: impl Future<Output = ()>,
+    ) {
+        let _turn = self.0.turn.lock().await;
+        look.await;
+        let later = {
+            let mut state = self.0.lock();
+            state.in_flight = None;
+            mem::take(&mut state.waiting)
+        };
+        for answer in answers.0 {
+            let _ = answer.send(Err(why.again()));
+        }
+        for it in later {
+            let _ = it.answer.send(Err(Error::new(ErrorKind::Stale, "what it stands on failed")));
+        }
     }
 }
 
-impl Drop for Running {
+impl Drop for Commits {
     fn drop(&mut self) {
         if std::thread::panicking() {
             *self.0.lock() = State::default();

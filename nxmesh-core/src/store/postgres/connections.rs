@@ -7,6 +7,7 @@
 
 use std::{
     fmt,
+    future::Future,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    ConnectOptions, Connection, Executor, PgConnection, Postgres,
+    postgres::{PgArguments, PgConnectOptions},
+    query::Query,
+};
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit},
     time::{Instant, timeout},
@@ -27,6 +32,8 @@ use crate::Result;
 const TURN: Duration = Duration::from_secs(3);
 /// How long opening a connection may take.
 const CONNECT: Duration = Duration::from_secs(3);
+/// How long the database may take. It gives up itself before.
+const CALL: Duration = Duration::from_secs(5);
 /// A connection that was idle for so long is not used again: something between may have
 /// forgotten it.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -52,6 +59,9 @@ pub(super) struct Lent<'a> {
     _turn: SemaphorePermit<'a>,
 }
 
+/// A statement with its values.
+pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
 impl Connections {
     pub(super) fn new(options: PgConnectOptions, most: u32) -> Self {
         Self {
@@ -76,6 +86,26 @@ impl Connections {
             None => self.open().await.inspect_err(|_| self.set_down())?,
         };
         Ok(Lent { owner: self, connection, _turn })
+    }
+
+    /// How many rows a statement changed.
+    pub(super) async fn execute(&self, statement: Statement<'_>) -> Result<u64> {
+        let mut lent = self.lend().await?;
+        let done = self.in_time(lent.get().execute(statement)).await?;
+        lent.end(done).map(|it| it.rows_affected())
+    }
+
+    /// The answer of the database; without one, it counts as away.
+    pub(super) async fn in_time<T>(
+        &self,
+        call: impl Future<Output = sqlx::Result<T>> + Send,
+    ) -> Result<sqlx::Result<T>> {
+        timeout(CALL, call).await.map_err(|_| {
+            self.set_down();
+            unavailable(
+                "the database did not answer in time: whether a change was made is not known",
+            )
+        })
     }
 
     /// Opens a connection beside all others.
@@ -113,11 +143,16 @@ impl Connections {
 
     /// From now on calls fail at once, until a probe succeeds.
     pub(super) fn set_down(&self) {
-        self.lock().clear();
+        self.drop_idle();
         if !self.down.swap(true, Ordering::Relaxed) {
             tracing::warn!("the database does not answer");
         }
         self.went_down.notify_one();
+    }
+
+    /// One connection was lost: the others that nobody uses probably are too.
+    pub(super) fn drop_idle(&self) {
+        self.lock().clear();
     }
 
     fn take_idle(&self) -> Option<PgConnection> {
@@ -156,8 +191,9 @@ impl Lent<'_> {
 
     /// The call ended like this; the connection is kept if that was not its fault.
     pub(super) fn end<T>(self, done: sqlx::Result<T>) -> Result<T> {
-        if is_of_the_call(&done) {
-            self.give_back();
+        match is_of_the_call(&done) {
+            true => self.give_back(),
+            false => self.owner.drop_idle(),
         }
         Ok(done?)
     }

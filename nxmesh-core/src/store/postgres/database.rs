@@ -1,22 +1,18 @@
 //! Calls of the database: one statement each, which is atomic by itself, in one round trip.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use sqlx::{
-    Executor, PgConnection, Postgres,
-    postgres::{PgArguments, PgConnectOptions, PgRow},
-    query::Query,
+    Executor, PgConnection,
+    postgres::{PgConnectOptions, PgRow},
 };
-use tokio::time::timeout;
 
-use super::{connections::Connections, error::unavailable, feed::Feed};
+use super::{
+    connections::{Connections, Statement},
+    error::unavailable,
+    feed::Feed,
+};
 use crate::{Result, gateway::News};
-
-/// How long the database may take. It gives up itself before.
-const CALL: Duration = Duration::from_secs(5);
-
-/// A statement with its values.
-pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// The one way to the database.
 #[derive(Debug)]
@@ -34,7 +30,7 @@ impl Database {
     /// The row that a statement answers, if it does.
     pub(super) async fn optional(&self, statement: Statement<'_>) -> Result<Option<PgRow>> {
         let mut lent = self.connections.lend().await?;
-        let done = in_time(&self.connections, lent.get().fetch_optional(statement)).await?;
+        let done = self.connections.in_time(lent.get().fetch_optional(statement)).await?;
         lent.end(done)
     }
 
@@ -47,13 +43,13 @@ impl Database {
     /// All rows that a statement answers.
     pub(super) async fn all(&self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
         let mut lent = self.connections.lend().await?;
-        let done = in_time(&self.connections, lent.get().fetch_all(statement)).await?;
+        let done = self.connections.in_time(lent.get().fetch_all(statement)).await?;
         lent.end(done)
     }
 
     /// How many rows a statement changed.
     pub(super) async fn execute(&self, statement: Statement<'_>) -> Result<u64> {
-        execute(&self.connections, statement).await
+        self.connections.execute(statement).await
     }
 
     /// The same while nobody else writes to a table.
@@ -63,7 +59,7 @@ impl Database {
         statement: Statement<'_>,
     ) -> Result<u64> {
         let mut lent = self.connections.lend().await?;
-        let done = in_time(&self.connections, alone(lent.get(), lock, statement)).await?;
+        let done = self.connections.in_time(alone(lent.get(), lock, statement)).await?;
         // After a failure the transaction is open: it ends with the connection.
         let changed = done?;
         lent.give_back();
@@ -80,12 +76,6 @@ impl Database {
     }
 }
 
-pub(super) async fn execute(connections: &Connections, statement: Statement<'_>) -> Result<u64> {
-    let mut lent = connections.lend().await?;
-    let done = in_time(connections, lent.get().execute(statement)).await?;
-    lent.end(done).map(|it| it.rows_affected())
-}
-
 async fn alone(
     connection: &mut PgConnection,
     lock: &'static str,
@@ -96,15 +86,4 @@ async fn alone(
     let done = connection.execute(statement).await?.rows_affected();
     connection.execute("COMMIT").await?;
     Ok(done)
-}
-
-/// The answer of the database; without one, it counts as away.
-async fn in_time<T>(
-    connections: &Connections,
-    call: impl Future<Output = sqlx::Result<T>> + Send,
-) -> Result<sqlx::Result<T>> {
-    timeout(CALL, call).await.map_err(|_| {
-        connections.set_down();
-        unavailable("the database did not answer in time: whether a change was made is not known")
-    })
 }

@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
-use super::{connections::Connections, database::execute};
+use super::connections::Connections;
 use crate::{
     Error, Result, Tasks,
     gateway::{Moved, News},
@@ -80,7 +80,8 @@ impl Feed {
         let tasks = Tasks::default();
         let _tasks = tasks.stop_on_drop();
         if listen {
-            tasks.spawn(Arc::clone(&shared).listen(options, tasks.clone()));
+            let connections = Arc::clone(&connections);
+            tasks.spawn(Arc::clone(&shared).listen(options, connections, tasks.clone()));
         }
         tasks.spawn(Arc::clone(&shared).tell(connections, tasks.clone()));
         Self { shared, _tasks }
@@ -108,12 +109,18 @@ impl Shared {
         let _ = self.news.send(news);
     }
 
-    async fn listen(self: Arc<Self>, options: PgConnectOptions, tasks: Tasks) {
+    async fn listen(
+        self: Arc<Self>,
+        options: PgConnectOptions,
+        connections: Arc<Connections>,
+        tasks: Tasks,
+    ) {
         while !tasks.stopping().is_cancelled() {
             let listening = tokio::select! {
                 ended = self.listen_once(&options) => ended,
                 () = tasks.stopping().cancelled() => return,
             };
+            connections.drop_idle();
             if let Err(error) = listening {
                 tracing::debug!(%error, "does not hear of other servers; looks every second instead");
             }
@@ -183,7 +190,7 @@ impl Shared {
             let statement = sqlx::query(
                 "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)",
             );
-            execute(connections, statement.bind(CHANNEL).bind(payload)).await?;
+            connections.execute(statement.bind(CHANNEL).bind(payload)).await?;
             if rest.is_empty() {
                 return Ok(());
             }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     POLL, PostgresStore,
-    database::Statement,
+    connections::Statement,
     rows::{PAGE, body, find, id, key, page, revision, seconds},
     tenancy::done,
 };

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::database::{Database, Statement};
+use super::{connections::Statement, database::Database};
 use crate::{
     Id, Page, PageMeta, PageRequest, Result, RevisionNumber,
     store::codec::{corrupt, from_body, number},

@@ -6,7 +6,7 @@ use sqlx::{Row, postgres::PgRow};
 
 use super::{
     PostgresStore,
-    database::Statement,
+    connections::Statement,
     error::constraint,
     rows::{PAGE, body, find, id, key, page, revision},
 };

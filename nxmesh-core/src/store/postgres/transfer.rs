@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, Row as _, postgres::PgRow};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{PostgresStore, database::Statement};
+use super::{PostgresStore, connections::Statement};
 use crate::{
     Error, ErrorKind, Result,
     store::{
