@@ -9,8 +9,8 @@ use reqwest::{Response, StatusCode, Url, header};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    Agents, ApiError, Auth, Error, Organizations, Result, Upstreams, VirtualHosts, Workspaces,
-    request::Call, tenancy::Tokens,
+    Agents, ApiError, Auth, Error, Members, Organizations, Result, Upstreams, VirtualHosts,
+    Workspaces, request::Call, tenancy::Tokens,
 };
 
 /// How often a call that changes nothing is tried in all.
@@ -115,6 +115,12 @@ impl Client {
     #[must_use]
     pub fn auth(&self) -> Auth {
         Auth::new(self.clone())
+    }
+
+    /// Who belongs to organizations.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        Members::new(self.clone())
     }
 
     /// The organizations.

@@ -19,7 +19,7 @@ use nxmesh_core::{
         Stores,
         postgres::{PostgresOptions, PostgresStore},
     },
-    tenancy::{NewOrganization, NewWorkspace, WorkspaceId},
+    tenancy::{NewOrganization, NewWorkspace, Role, WorkspaceId},
 };
 
 /// A store, and the database it is in.
@@ -37,7 +37,10 @@ async fn what_was_answered_is_there_after_opening_again() {
     let (workspace, owner) = given::stored_workspace(&stores).await;
     drop(stores);
     let stores = Stores::from(PostgresStore::open(database.url()).await.unwrap());
-    assert_eq!(stores.tenancy.workspace(workspace.id, owner).await.unwrap(), Some(workspace));
+    assert_eq!(
+        stores.tenancy.workspace(workspace.id, owner).await.unwrap(),
+        Some((workspace, Role::Owner))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +52,7 @@ async fn servers_that_start_together_bring_the_schema_up_to_date_once() {
     let (workspace, owner) = given::stored_workspace(&stores[0]).await;
     for stores in &stores {
         let found = stores.tenancy.workspace(workspace.id, owner).await.unwrap();
-        assert_eq!(found.as_ref(), Some(&workspace));
+        assert_eq!(found, Some((workspace.clone(), Role::Owner)));
     }
 }
 
@@ -88,7 +91,7 @@ async fn more_callers_than_connections_wait_their_turn() {
     let (workspace, owner) = given::stored_workspace(&stores).await;
     let reads = (0..500).map(|_| stores.tenancy.workspace(workspace.id, owner));
     let found = futures::future::try_join_all(reads).await.unwrap();
-    assert!(found.iter().all(|it| it.as_ref() == Some(&workspace)));
+    assert!(found.iter().all(|it| it.as_ref().is_some_and(|it| it.0 == workspace)));
     assert!(database.connections().await <= 4, "two, one to listen, one to look");
 }
 
@@ -190,7 +193,7 @@ async fn a_dump_that_is_restored_has_everything() {
     run("psql", &["--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", &libpq(restored.url())]);
     let stores = Stores::from(PostgresStore::open(restored.url()).await.unwrap());
     let found = stores.tenancy.workspace(workspace.id, owner).await.unwrap();
-    assert_eq!(found, Some(workspace.clone()));
+    assert_eq!(found, Some((workspace.clone(), Role::Owner)));
     let after = stores.gateway.snapshot(workspace.id).await.unwrap();
     assert_eq!(format!("{after:?}"), format!("{before:?}"));
 }

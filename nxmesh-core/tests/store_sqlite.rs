@@ -12,7 +12,7 @@ use nxmesh_core::{
     conformance::given,
     gateway::AgentId,
     store::{Stores, sqlite::SqliteStore},
-    tenancy::MasterKey,
+    tenancy::{MasterKey, Role},
 };
 use serde_json::{Value, json};
 
@@ -32,7 +32,10 @@ async fn what_was_answered_is_there_after_opening_again() {
     let (workspace, owner) = given::stored_workspace(&stores).await;
     drop(stores);
     let stores = Stores::from(SqliteStore::open(&path).await.unwrap());
-    assert_eq!(stores.tenancy.workspace(workspace.id, owner).await.unwrap(), Some(workspace));
+    assert_eq!(
+        stores.tenancy.workspace(workspace.id, owner).await.unwrap(),
+        Some((workspace, Role::Owner))
+    );
 }
 
 #[tokio::test]

@@ -5,10 +5,12 @@
 use std::path::Path;
 
 use nxmesh_core::{
-    ErrorKind, RevisionNumber,
+    ErrorKind, RevisionNumber, TokenHash,
     conformance::{given, model::play, postgres::Database},
     store::{Archive, Stores, postgres::PostgresStore, sqlite::SqliteStore, transfer},
+    tenancy::{RefreshToken, Role, TenancyChange},
 };
+use uuid::Uuid;
 
 async fn sqlite(path: impl AsRef<Path>) -> SqliteStore {
     SqliteStore::open(path).await.unwrap()
@@ -25,6 +27,14 @@ async fn everything_moves_to_postgres_and_back() {
     let stores = Stores::from(sqlite(&paths[0]).await);
     let (workspace, owner) = given::stored_workspace(&stores).await;
     play(&[("SQLite", stores.clone())], 7, 3000).await;
+    let token = RefreshToken {
+        hash: TokenHash::of("token"),
+        family: Uuid::nil(),
+        user_id: owner,
+        expires_at: given::at(1000),
+        used: true,
+    };
+    stores.tenancy.commit(TenancyChange::AddRefreshToken(token.clone())).await.unwrap();
     let snapshot = stores.gateway.snapshot(workspace.id).await.unwrap();
     drop(stores);
     let from = Archive::from(sqlite(&paths[0]).await);
@@ -33,7 +43,9 @@ async fn everything_moves_to_postgres_and_back() {
     assert!(there.iter().all(|(table, rows)| *rows > 0 || *table == "signing_keys"), "{there:?}");
     let stores = Stores::from(postgres(&database).await);
     let moved = stores.tenancy.workspace(workspace.id, owner).await.unwrap();
-    assert_eq!(moved, Some(workspace.clone()));
+    assert_eq!(moved, Some((workspace.clone(), Role::Owner)));
+    let moved = stores.tenancy.refresh_token(&token.hash).await.unwrap();
+    assert_eq!(moved, Some(token));
     let there_too = stores.gateway.snapshot(workspace.id).await.unwrap();
     assert_eq!(format!("{there_too:?}"), format!("{snapshot:?}"));
     // And it goes on from there.
@@ -68,7 +80,10 @@ async fn a_target_that_is_not_empty_is_refused_and_stays_as_it_is() {
     }
     let error = transfer(&other().await, &one().await).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
-    assert_eq!(there.tenancy.workspace(workspace.id, owner).await.unwrap(), Some(workspace));
+    assert_eq!(
+        there.tenancy.workspace(workspace.id, owner).await.unwrap(),
+        Some((workspace, Role::Owner))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ use crate::{
         NewVirtualHost, Upstream, VirtualHost,
     },
     store::Stores,
-    tenancy::{Email, OrganizationName, TenancyChange, User},
+    tenancy::{Email, OrganizationName, Role, TenancyChange, User},
 };
 
 /// Text that a store may stumble over: quotes, escapes, control characters in JSON,
@@ -49,7 +49,10 @@ pub async fn any_text_is_kept_as_it_is(stores: &Stores) {
     let renamed = crate::tenancy::Organization { name, version: 2, ..made };
     let change = TenancyChange::UpdateOrganization { organization: renamed.clone(), base: 1 };
     stores.tenancy.commit(change).await.unwrap();
-    assert_eq!(stores.tenancy.organization(renamed.id, owner).await.unwrap(), Some(renamed));
+    assert_eq!(
+        stores.tenancy.organization(renamed.id, owner).await.unwrap(),
+        Some((renamed, Role::Owner))
+    );
 }
 
 /// Each as large as its limits allow.
@@ -173,7 +176,7 @@ pub async fn a_change_of_tenancy_that_is_given_up_is_whole_or_nothing(stores: &S
             assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
         }
         let found = stores.tenancy.organization(organization.id, owner).await.unwrap();
-        assert_eq!(found, Some(organization), "an organization without its member");
+        assert_eq!(found, Some((organization, Role::Owner)), "an organization without its member");
     }
 }
 
@@ -191,7 +194,7 @@ pub async fn reads_that_are_given_up_harm_no_later_one(stores: &Stores) {
         give_up_after(polls, stores.tenancy.workspace(workspace.id, owner)).await;
         give_up_after(polls, stores.gateway.open_agent_session(made.id, id(), &seen())).await;
         let found = stores.tenancy.workspace(workspace.id, owner).await.unwrap();
-        assert_eq!(found.as_ref(), Some(&workspace));
+        assert_eq!(found, Some((workspace.clone(), Role::Owner)));
         assert_eq!(stores.gateway.agent(made.id).await.unwrap().unwrap().spec, made);
     }
 }

@@ -54,6 +54,8 @@ macro_rules! store_conformance_tests {
             of_many_at_once_one_slug_wins,
             of_two_first_users_one_is_made,
             of_many_uses_of_a_refresh_token_one_counts,
+            members_have_the_role_that_was_set_last,
+            a_member_is_set_only_from_the_version_that_was_read,
         );
         $crate::store_conformance_tests!(@ $open, gateway:
             a_new_workspace_is_empty_at_revision_zero,

@@ -21,8 +21,8 @@ use crate::{
     gateway::GatewayWrite,
     store::Stores,
     tenancy::{
-        Email, MasterKey, Organization, RefreshToken, SealedSigningKey, Slug, TenancyChange,
-        UserId, Workspace,
+        Email, MasterKey, Member, Organization, RefreshToken, Role, SealedSigningKey, Slug,
+        TenancyChange, UserId, Workspace,
     },
 };
 
@@ -61,7 +61,10 @@ pub async fn the_first_user_is_made_only_on_an_empty_store(stores: &Stores) {
 pub async fn an_organization_is_seen_by_its_members_only(stores: &Stores) {
     let (made, owner) = stored_organization(stores, "acme").await;
     let stranger = stored_user(stores, "stranger@example.com").await;
-    assert_eq!(stores.tenancy.organization(made.id, owner).await.unwrap(), Some(made.clone()));
+    assert_eq!(
+        stores.tenancy.organization(made.id, owner).await.unwrap(),
+        Some((made.clone(), Role::Owner))
+    );
     assert_eq!(stores.tenancy.organization(made.id, stranger).await.unwrap(), None);
     let page = stores.tenancy.organizations(stranger, PageRequest::default()).await.unwrap();
     assert_eq!((page.data, page.meta.total), (Vec::new(), 0));
@@ -111,7 +114,10 @@ pub async fn an_organization_is_changed_only_from_the_version_it_was_read_at(sto
     let second = Organization { version: 2, updated_at: at(9), ..made.clone() };
     let update = |base| TenancyChange::UpdateOrganization { organization: second.clone(), base };
     stores.tenancy.commit(update(1)).await.unwrap();
-    assert_eq!(stores.tenancy.organization(made.id, owner).await.unwrap(), Some(second.clone()));
+    assert_eq!(
+        stores.tenancy.organization(made.id, owner).await.unwrap(),
+        Some((second.clone(), Role::Owner))
+    );
     assert_eq!(refused(stores, update(1)).await, ErrorKind::Stale);
     assert_eq!(
         refused(stores, TenancyChange::DeleteOrganization { id: made.id, base: 1 }).await,
@@ -165,7 +171,10 @@ pub async fn workspaces_are_listed_in_order_of_creation_in_pages(stores: &Stores
     let page =
         stores.tenancy.workspaces(organization.id, PageRequest::new(1, 2).unwrap()).await.unwrap();
     assert_eq!((page.data.as_slice(), page.meta.total), (&made[..2], 3));
-    assert_eq!(stores.tenancy.workspace(made[0].id, owner).await.unwrap().as_ref(), Some(&made[0]));
+    assert_eq!(
+        stores.tenancy.workspace(made[0].id, owner).await.unwrap(),
+        Some((made[0].clone(), Role::Owner))
+    );
 }
 
 pub async fn a_workspace_slug_is_taken_once_in_its_organization(stores: &Stores) {
@@ -195,7 +204,7 @@ pub async fn a_workspace_is_changed_only_from_its_head(stores: &Stores) {
     stores.gateway.commit(change(made.id, 1, Vec::new())).await.unwrap();
     assert_eq!(refused(stores, update(1, "again")).await, ErrorKind::Stale);
     stores.tenancy.commit(update(2, "again")).await.unwrap();
-    let found = stores.tenancy.workspace(made.id, owner).await.unwrap().unwrap();
+    let (found, _) = stores.tenancy.workspace(made.id, owner).await.unwrap().unwrap();
     assert_eq!((found.slug.as_str(), found.revision), ("again", RevisionNumber(3)));
 }
 
@@ -335,4 +344,60 @@ pub async fn of_many_at_once_one_slug_wins(stores: &Stores) {
     let (won, lost): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_ok);
     assert_eq!((won.len(), lost.len()), (1, 15));
     assert!(lost.into_iter().all(|it| it.unwrap_err().kind() == ErrorKind::Conflict));
+}
+
+pub async fn members_have_the_role_that_was_set_last(stores: &Stores) {
+    let (made, owner) = stored_organization(stores, "acme").await;
+    let other = stored_user(stores, "other@example.com").await;
+    let stranger = stored_user(stores, "stranger@example.com").await;
+    let set = |base, user, role| {
+        stores.tenancy.commit(TenancyChange::SetMember { organization: made.id, base, user, role })
+    };
+    for (base, role) in (1..).zip([Role::Viewer, Role::Admin, Role::Operator, Role::Owner]) {
+        assert_eq!(stores.tenancy.owners(made.id).await.unwrap(), 1);
+        set(base, other, Some(role)).await.unwrap();
+        assert_eq!(stores.tenancy.role(other, made.id).await.unwrap(), Some(role));
+        let (found, held) = stores.tenancy.organization(made.id, other).await.unwrap().unwrap();
+        assert_eq!((found.version, held), (base + 1, role), "each change counts the version");
+    }
+    assert_eq!(stores.tenancy.owners(made.id).await.unwrap(), 2);
+    let page = |number| PageRequest::new(number, 1).unwrap();
+    let emails = async |number| {
+        let members = stores.tenancy.members(made.id, page(number)).await.unwrap();
+        assert_eq!(members.meta.total, 2);
+        members.data.into_iter().map(|it| (it.user_id, it.role)).collect::<Vec<_>>()
+    };
+    assert_eq!(emails(1).await, [(owner, Role::Owner)]);
+    assert_eq!(emails(2).await, [(other, Role::Owner)]);
+    assert_eq!(emails(3).await, []);
+    set(5, owner, None).await.unwrap();
+    assert_eq!(stores.tenancy.role(owner, made.id).await.unwrap(), None);
+    assert_eq!(stores.tenancy.organization(made.id, owner).await.unwrap(), None);
+    assert_eq!(stores.tenancy.role(stranger, made.id).await.unwrap(), None);
+    let found = stores.tenancy.members(made.id, page(1)).await.unwrap();
+    let email = Email::parse("other@example.com").unwrap();
+    assert_eq!(found.data, [Member { user_id: other, email, role: Role::Owner }]);
+}
+
+pub async fn a_member_is_set_only_from_the_version_that_was_read(stores: &Stores) {
+    let (made, owner) = stored_organization(stores, "acme").await;
+    let set = |base, user| TenancyChange::SetMember {
+        organization: made.id,
+        base,
+        user,
+        role: Some(Role::Viewer),
+    };
+    assert_eq!(refused(stores, set(2, owner)).await, ErrorKind::Stale);
+    assert_eq!(refused(stores, set(1, super::given::id())).await, ErrorKind::NotFound);
+    let users = [stored_user(stores, "a@b.c").await, stored_user(stores, "d@e.f").await];
+    let both = users.map(|user| stores.tenancy.commit(set(1, user)));
+    let done = futures::future::join_all(both).await;
+    assert_eq!(done.iter().filter(|it| it.is_ok()).count(), 1, "two cannot decide on one version");
+    let gone = TenancyChange::SetMember {
+        organization: super::given::id(),
+        base: 1,
+        user: owner,
+        role: None,
+    };
+    assert_eq!(refused(stores, gone).await, ErrorKind::NotFound);
 }

@@ -16,7 +16,7 @@ use crate::{
         link::CommandAction,
         store::AgentSecret,
     },
-    tenancy::WorkspaceId,
+    tenancy::{Permission, WorkspaceId},
     token::new_token,
 };
 
@@ -66,7 +66,7 @@ impl Agents {
         label_selector: Option<LabelSelector>,
         page: PageRequest,
     ) -> Result<Page<Agent>> {
-        self.context.check_member(actor, of).await?;
+        self.context.check(actor, of, Permission::Read).await?;
         let alive_since = self.context.alive_since();
         let filter = AgentFilter { state, label_selector, alive_since };
         let agents = self.context.store.agents(of, &filter, page).await?;
@@ -78,7 +78,7 @@ impl Agents {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub async fn get(&self, actor: &Actor, id: AgentId) -> Result<Agent> {
-        let agent = self.record(actor, id).await?;
+        let agent = self.record(actor, id, Permission::Read).await?;
         Ok(agent.show(self.context.alive_since()))
     }
 
@@ -86,7 +86,7 @@ impl Agents {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace,
-    /// [`Invalid`](crate::ErrorKind::Invalid), [`Conflict`](crate::ErrorKind::Conflict) when two virtual
+    /// [`Forbidden`](crate::ErrorKind::Forbidden), [`Invalid`](crate::ErrorKind::Invalid), [`Conflict`](crate::ErrorKind::Conflict) when two virtual
     /// hosts would meet on an agent with these labels.
     pub async fn create_token(
         &self,
@@ -94,7 +94,7 @@ impl Agents {
         of: WorkspaceId,
         new: NewRegistrationToken,
     ) -> Result<RegistrationToken> {
-        self.context.check_member(actor, of).await?;
+        self.context.check(actor, of, Permission::WriteAgents).await?;
         let (name, labels, hours) = new.parse()?;
         let agent_id = new_id(self.context.clock.as_ref());
         let now = self.context.clock.now();
@@ -122,7 +122,7 @@ impl Agents {
     /// replace all labels. Virtual hosts move on and off the agent at once.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound), [`Invalid`](crate::ErrorKind::Invalid),
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Forbidden`](crate::ErrorKind::Forbidden), [`Invalid`](crate::ErrorKind::Invalid),
     /// [`Precondition`](crate::ErrorKind::Precondition) when `if_match` names another state,
     /// [`Conflict`](crate::ErrorKind::Conflict) when two virtual hosts would meet on the agent.
     pub async fn update(
@@ -132,7 +132,7 @@ impl Agents {
         patch: &MergePatch,
         if_match: &IfMatch,
     ) -> Result<Agent> {
-        let workspace = self.record(actor, id).await?.spec.workspace_id;
+        let workspace = self.record(actor, id, Permission::WriteAgents).await?.spec.workspace_id;
         let now = self.context.clock.now();
         let decide = |snapshot: &Snapshot| {
             let current = find(snapshot, id)?;
@@ -158,9 +158,9 @@ impl Agents {
     /// Removes an agent: its stream ends, and its credential is worth nothing any more.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound), [`Precondition`](crate::ErrorKind::Precondition).
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Forbidden`](crate::ErrorKind::Forbidden), [`Precondition`](crate::ErrorKind::Precondition).
     pub async fn delete(&self, actor: &Actor, id: AgentId, if_match: &IfMatch) -> Result<()> {
-        let workspace = self.record(actor, id).await?.spec.workspace_id;
+        let workspace = self.record(actor, id, Permission::WriteAgents).await?.spec.workspace_id;
         let decide = |snapshot: &Snapshot| {
             let current = find(snapshot, id)?;
             if_match.check(&current.etag())?;
@@ -176,21 +176,26 @@ impl Agents {
     /// agent may be connected to another server of the same store.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound); [`Unavailable`](crate::ErrorKind::Unavailable) when the
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Forbidden`](crate::ErrorKind::Forbidden); [`Unavailable`](crate::ErrorKind::Unavailable) when the
     /// agent is not connected or does not answer.
     pub async fn reload(&self, actor: &Actor, id: AgentId) -> Result<ReloadOutcome> {
-        let agent = self.record(actor, id).await?;
+        let agent = self.record(actor, id, Permission::Command).await?;
         let action = CommandAction::Reload { graceful: true };
         let outcome = dispatch::order(&self.context, &agent, action, COMMAND_PATIENCE).await?;
         Ok(ReloadOutcome { success: outcome.success, message: outcome.message })
     }
 
-    async fn record(&self, actor: &Actor, id: AgentId) -> Result<AgentRecord> {
+    async fn record(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        permission: Permission,
+    ) -> Result<AgentRecord> {
         let missing = || Error::not_found("agent", id);
         let agent = self.context.store.agent(id).await?.ok_or_else(missing)?;
         let workspace = agent.spec.workspace_id;
         self.context
-            .check_member(actor, workspace)
+            .check(actor, workspace, permission)
             .await
             .map_err(|error| error.or_missing(missing))?;
         Ok(agent)

@@ -8,7 +8,7 @@ use crate::{
         GatewayStore, GatewayWrite, Snapshot, Step, commit::commit_all, fleet::Fleet,
         queue::Pending, snapshots::Snapshots, store::AgentSecret,
     },
-    tenancy::{Tenancy, WorkspaceId},
+    tenancy::{Permission, Tenancy, WorkspaceId},
 };
 
 /// How often a change that another server overtook is decided anew before the caller is told.
@@ -32,9 +32,15 @@ impl Context {
         self.clock.now() - self.heartbeat_interval * 3
     }
 
-    /// Fails with `NotFound` unless the actor may see the workspace.
-    pub(crate) async fn check_member(&self, actor: &Actor, id: WorkspaceId) -> Result<()> {
-        self.tenancy.workspaces().get(actor, id).await.map(|_| ())
+    /// Fails with `NotFound` unless the actor may see the workspace, and with `Forbidden`
+    /// unless they may do this there.
+    pub(crate) async fn check(
+        &self,
+        actor: &Actor,
+        id: WorkspaceId,
+        permission: Permission,
+    ) -> Result<()> {
+        self.tenancy.workspaces().held(actor, id, permission).await.map(|_| ())
     }
 
     /// Decides on the newest snapshot, commits, and announces; decides anew when

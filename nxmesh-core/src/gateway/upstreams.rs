@@ -8,7 +8,7 @@ use crate::{
         context::{Context, Decision},
         project::users_of,
     },
-    tenancy::WorkspaceId,
+    tenancy::{Permission, WorkspaceId},
 };
 
 /// What stands behind virtual hosts: `mesh.gateway().upstreams()`.
@@ -35,7 +35,7 @@ impl Upstreams {
         of: WorkspaceId,
         page: PageRequest,
     ) -> Result<Page<Upstream>> {
-        self.context.check_member(actor, of).await?;
+        self.context.check(actor, of, Permission::Read).await?;
         self.context.store.upstreams(of, page).await
     }
 
@@ -44,10 +44,19 @@ impl Upstreams {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound).
     pub async fn get(&self, actor: &Actor, id: UpstreamId) -> Result<Upstream> {
+        self.held(actor, id, Permission::Read).await
+    }
+
+    async fn held(
+        &self,
+        actor: &Actor,
+        id: UpstreamId,
+        permission: Permission,
+    ) -> Result<Upstream> {
         let missing = || Error::not_found("upstream", id);
         let upstream = self.context.store.upstream(id).await?.ok_or_else(missing)?;
         self.context
-            .check_member(actor, upstream.workspace_id)
+            .check(actor, upstream.workspace_id, permission)
             .await
             .map_err(|error| error.or_missing(missing))?;
         Ok(upstream)
@@ -64,7 +73,7 @@ impl Upstreams {
         of: WorkspaceId,
         new: NewUpstream,
     ) -> Result<Upstream> {
-        self.context.check_member(actor, of).await?;
+        self.context.check(actor, of, Permission::WriteServed).await?;
         let spec = Arc::new(new.parse()?);
         let id = new_id(self.context.clock.as_ref());
         let now = self.context.clock.now();
@@ -95,7 +104,7 @@ impl Upstreams {
         patch: &MergePatch,
         if_match: &IfMatch,
     ) -> Result<Upstream> {
-        let workspace = self.get(actor, id).await?.workspace_id;
+        let workspace = self.held(actor, id, Permission::WriteServed).await?.workspace_id;
         let now = self.context.clock.now();
         let decide = |snapshot: &Snapshot| {
             let current = find(snapshot, id)?;
@@ -126,7 +135,7 @@ impl Upstreams {
         id: UpstreamId,
         if_match: &IfMatch,
     ) -> Result<RevisionNumber> {
-        let workspace = self.get(actor, id).await?.workspace_id;
+        let workspace = self.held(actor, id, Permission::WriteServed).await?.workspace_id;
         let decide = |snapshot: &Snapshot| {
             let current = find(snapshot, id)?;
             if_match.check(&current.etag())?;

@@ -9,7 +9,7 @@ use crate::{
         VirtualHostId, VirtualHostSpec, conflict,
         context::{Context, Decision},
     },
-    tenancy::WorkspaceId,
+    tenancy::{Permission, WorkspaceId},
 };
 
 /// What is served: `mesh.gateway().virtual_hosts()`.
@@ -36,7 +36,7 @@ impl VirtualHosts {
         of: WorkspaceId,
         page: PageRequest,
     ) -> Result<Page<VirtualHost>> {
-        self.context.check_member(actor, of).await?;
+        self.context.check(actor, of, Permission::Read).await?;
         self.context.store.virtual_hosts(of, page).await
     }
 
@@ -45,10 +45,19 @@ impl VirtualHosts {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub async fn get(&self, actor: &Actor, id: VirtualHostId) -> Result<VirtualHost> {
+        self.held(actor, id, Permission::Read).await
+    }
+
+    async fn held(
+        &self,
+        actor: &Actor,
+        id: VirtualHostId,
+        permission: Permission,
+    ) -> Result<VirtualHost> {
         let missing = || Error::not_found("virtual host", id);
         let host = self.context.store.virtual_host(id).await?.ok_or_else(missing)?;
         self.context
-            .check_member(actor, host.workspace_id)
+            .check(actor, host.workspace_id, permission)
             .await
             .map_err(|error| error.or_missing(missing))?;
         Ok(host)
@@ -58,7 +67,7 @@ impl VirtualHosts {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace,
-    /// [`Invalid`](crate::ErrorKind::Invalid), [`Conflict`](crate::ErrorKind::Conflict) when
+    /// [`Forbidden`](crate::ErrorKind::Forbidden), [`Invalid`](crate::ErrorKind::Invalid), [`Conflict`](crate::ErrorKind::Conflict) when
     /// it would meet another on one agent with the same port and name.
     pub async fn create(
         &self,
@@ -66,7 +75,7 @@ impl VirtualHosts {
         of: WorkspaceId,
         new: NewVirtualHost,
     ) -> Result<VirtualHost> {
-        self.context.check_member(actor, of).await?;
+        self.context.check(actor, of, Permission::WriteServed).await?;
         let (spec, target_agents) = new.parse()?;
         let spec = Arc::new(spec);
         let id = new_id(self.context.clock.as_ref());
@@ -91,7 +100,7 @@ impl VirtualHosts {
     /// changes nothing makes none.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound), [`Invalid`](crate::ErrorKind::Invalid),
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Forbidden`](crate::ErrorKind::Forbidden), [`Invalid`](crate::ErrorKind::Invalid),
     /// [`Precondition`](crate::ErrorKind::Precondition) when `if_match` names another state,
     /// [`Conflict`](crate::ErrorKind::Conflict) as on creation.
     pub async fn update(
@@ -101,7 +110,7 @@ impl VirtualHosts {
         patch: &MergePatch,
         if_match: &IfMatch,
     ) -> Result<VirtualHost> {
-        let workspace = self.get(actor, id).await?.workspace_id;
+        let workspace = self.held(actor, id, Permission::WriteServed).await?.workspace_id;
         let now = self.context.clock.now();
         let decide = |snapshot: &Snapshot| {
             let current = find(snapshot, id)?;
@@ -128,14 +137,14 @@ impl VirtualHosts {
     /// Removes a virtual host, as the workspace's next revision, which is answered.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound), [`Precondition`](crate::ErrorKind::Precondition).
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Forbidden`](crate::ErrorKind::Forbidden), [`Precondition`](crate::ErrorKind::Precondition).
     pub async fn delete(
         &self,
         actor: &Actor,
         id: VirtualHostId,
         if_match: &IfMatch,
     ) -> Result<RevisionNumber> {
-        let workspace = self.get(actor, id).await?.workspace_id;
+        let workspace = self.held(actor, id, Permission::WriteServed).await?.workspace_id;
         let decide = |snapshot: &Snapshot| {
             let current = find(snapshot, id)?;
             if_match.check(&current.etag())?;

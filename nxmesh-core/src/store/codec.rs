@@ -6,7 +6,11 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::{Error, ErrorKind, Id, Result, Revision, gateway::GatewayWrite, tenancy::WorkspaceId};
+use crate::{
+    Error, ErrorKind, Id, Result, Revision,
+    gateway::GatewayWrite,
+    tenancy::{Role, WorkspaceId},
+};
 
 /// A value as JSON.
 pub(super) fn to_body(value: &impl Serialize) -> Result<String> {
@@ -34,6 +38,13 @@ pub(super) fn number(value: u64) -> Result<i64> {
     i64::try_from(value).map_err(|error| {
         Error::new(ErrorKind::Internal, "a number is too large to store").with_source(error)
     })
+}
+
+/// A role as it is written.
+pub(super) fn role(text: &str) -> Result<Role> {
+    let unknown =
+        || Error::new(ErrorKind::Corrupt, "a stored role is none that this program knows");
+    Role::parse(text).ok_or_else(unknown)
 }
 
 pub(super) fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> Error {

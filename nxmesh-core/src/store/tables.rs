@@ -51,7 +51,11 @@ pub(super) const TABLES: &[Table] = &[
         ],
         key: 1,
     },
-    Table { name: "members", columns: &[("user_id", Uuid), ("organization_id", Uuid)], key: 2 },
+    Table {
+        name: "members",
+        columns: &[("user_id", Uuid), ("organization_id", Uuid), ("role", Text)],
+        key: 2,
+    },
     Table {
         name: "workspaces",
         columns: &[

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use crate::{
     Clock, Error, ErrorKind, Result,
     tenancy::{
-        Auth, MasterKey, Organizations, SigningKey, TenancyChange, TenancyStore, Users, Workspaces,
+        Auth, MasterKey, Members, Organizations, SigningKey, TenancyChange, TenancyStore, Users,
+        Workspaces,
     },
 };
 
@@ -41,6 +42,12 @@ impl Tenancy {
     #[must_use]
     pub fn users(&self) -> Users {
         Users::new(self.context.clone())
+    }
+
+    /// Who belongs to organizations.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        Members::new(self.context.clone())
     }
 
     /// The organizations.

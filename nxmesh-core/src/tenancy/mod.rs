@@ -1,11 +1,16 @@
 //! Tenancy: who there is, and what belongs to whom.
 
+pub mod access;
+mod api_key;
 pub mod auth;
 mod email;
 mod master_key;
+mod member;
+mod members;
 mod organization;
 mod organizations;
 mod password;
+mod role;
 mod settings;
 mod signing_key;
 mod slug;
@@ -19,13 +24,18 @@ mod area;
 
 pub(crate) use self::area::Context;
 pub use self::{
+    access::Permission,
+    api_key::{ApiKey, ApiKeyId},
     area::Tenancy,
     auth::Auth,
     email::Email,
     master_key::{MasterKey, Sealed},
+    member::{Member, MemberPatch, NewMember},
+    members::Members,
     organization::{NewOrganization, Organization, OrganizationId, OrganizationName},
     organizations::Organizations,
     password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHash},
+    role::Role,
     settings::{EnvName, EnvValue, MAX_ENV_VARS, NewSettings, Settings},
     signing_key::{SealedSigningKey, SigningKey},
     slug::Slug,

@@ -1,8 +1,14 @@
 use crate::{
     Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result,
     clock::new_id,
-    tenancy::{Context, NewOrganization, Organization, OrganizationId, TenancyChange},
+    tenancy::{
+        Context, NewOrganization, Organization, OrganizationId, Permission, Role, TenancyChange,
+        access,
+    },
 };
+
+/// How often a change that another one overtook is tried anew before the caller is told.
+const MAX_ATTEMPTS: usize = 16;
 
 /// The organizations: `mesh.tenancy().organizations()`.
 ///
@@ -22,7 +28,14 @@ impl Organizations {
     /// # Errors
     /// Those of the store.
     pub async fn list(&self, actor: &Actor, page: PageRequest) -> Result<Page<Organization>> {
-        self.context.store.organizations(actor.user_id(), page).await
+        match actor.only_in() {
+            None => self.context.store.organizations(actor.user_id(), page).await,
+            Some(id) => match self.held(actor, id, Permission::Read).await {
+                Ok((organization, _)) => Ok(page.of(vec![organization])),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(page.of(Vec::new())),
+                Err(error) => Err(error),
+            },
+        }
     }
 
     /// One organization.
@@ -30,15 +43,34 @@ impl Organizations {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound).
     pub async fn get(&self, actor: &Actor, id: OrganizationId) -> Result<Organization> {
+        self.held(actor, id, Permission::Read).await.map(|(organization, _)| organization)
+    }
+
+    /// One organization, and what the actor is in it, if that is enough.
+    pub(crate) async fn held(
+        &self,
+        actor: &Actor,
+        id: OrganizationId,
+        permission: Permission,
+    ) -> Result<(Organization, Role)> {
+        let missing = || Error::not_found("organization", id);
         let found = self.context.store.organization(id, actor.user_id()).await?;
-        found.ok_or_else(|| Error::not_found("organization", id))
+        let (organization, role) = found.ok_or_else(missing)?;
+        let role = actor.role_in(id, role).ok_or_else(missing)?;
+        access::check(role, permission)?;
+        Ok((organization, role))
     }
 
     /// Makes an organization; the actor is its owner.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid); [`Conflict`](ErrorKind::Conflict) when the slug is taken.
+    /// [`Invalid`](ErrorKind::Invalid); [`Conflict`](ErrorKind::Conflict) when the slug is taken;
+    /// [`Forbidden`](ErrorKind::Forbidden) for an API key, which belongs to one already.
     pub async fn create(&self, actor: &Actor, new: NewOrganization) -> Result<Organization> {
+        if actor.api_key().is_some() {
+            let message = "an API key cannot make organizations: log in";
+            return Err(Error::new(ErrorKind::Forbidden, message));
+        }
         let (name, slug) = new.parse()?;
         let clock = self.context.clock.as_ref();
         let now = clock.now();
@@ -61,7 +93,7 @@ impl Organizations {
     /// Changes an organization.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Invalid`](ErrorKind::Invalid),
+    /// [`NotFound`](ErrorKind::NotFound), [`Forbidden`](ErrorKind::Forbidden), [`Invalid`](ErrorKind::Invalid),
     /// [`Precondition`](ErrorKind::Precondition) when `if_match` names another version,
     /// [`Conflict`](ErrorKind::Conflict) when the slug is taken.
     pub async fn update(
@@ -71,8 +103,8 @@ impl Organizations {
         patch: &MergePatch,
         if_match: &IfMatch,
     ) -> Result<Organization> {
-        loop {
-            let current = self.get(actor, id).await?;
+        for _ in 0..MAX_ATTEMPTS {
+            let (current, _) = self.held(actor, id, Permission::WriteOrganization).await?;
             if_match.check(&current.etag())?;
             let (name, slug) = patch.apply(&NewOrganization::from(current.clone()))?.parse()?;
             let base = current.version;
@@ -86,12 +118,13 @@ impl Organizations {
                 done => return done.map(|()| organization),
             }
         }
+        Err(busy())
     }
 
     /// Removes an organization that has no workspaces.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Precondition`](ErrorKind::Precondition),
+    /// [`NotFound`](ErrorKind::NotFound), [`Forbidden`](ErrorKind::Forbidden), [`Precondition`](ErrorKind::Precondition),
     /// [`Conflict`](ErrorKind::Conflict) when it has workspaces.
     pub async fn delete(
         &self,
@@ -99,8 +132,8 @@ impl Organizations {
         id: OrganizationId,
         if_match: &IfMatch,
     ) -> Result<()> {
-        loop {
-            let current = self.get(actor, id).await?;
+        for _ in 0..MAX_ATTEMPTS {
+            let (current, _) = self.held(actor, id, Permission::WriteOrganization).await?;
             if_match.check(&current.etag())?;
             let change = TenancyChange::DeleteOrganization { id, base: current.version };
             match self.context.store.commit(change).await {
@@ -108,5 +141,10 @@ impl Organizations {
                 done => return done,
             }
         }
+        Err(busy())
     }
+}
+
+fn busy() -> Error {
+    Error::new(ErrorKind::Unavailable, "the organization changes too fast: try again")
 }

@@ -7,7 +7,8 @@ use uuid::Uuid;
 use crate::{
     Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
     tenancy::{
-        Email, Organization, OrganizationId, SealedSigningKey, User, UserId, Workspace, WorkspaceId,
+        Email, Member, Organization, OrganizationId, Role, SealedSigningKey, User, UserId,
+        Workspace, WorkspaceId,
     },
 };
 
@@ -26,18 +27,30 @@ pub trait TenancyStore: Debug + Send + Sync + 'static {
     /// Whether there is any user.
     async fn has_users(&self) -> Result<bool>;
 
-    /// `None` when there is no such organization, or `member` does not belong to it.
+    /// An organization, and what `member` is in it; `None` when there is no such organization,
+    /// or they do not belong to it.
     async fn organization(
         &self,
         id: OrganizationId,
         member: UserId,
-    ) -> Result<Option<Organization>>;
+    ) -> Result<Option<(Organization, Role)>>;
 
     /// Those that `member` belongs to, in order of creation, then id.
     async fn organizations(&self, member: UserId, page: PageRequest) -> Result<Page<Organization>>;
 
-    /// `None` when there is no such workspace, or `member` does not belong to its organization.
-    async fn workspace(&self, id: WorkspaceId, member: UserId) -> Result<Option<Workspace>>;
+    /// A workspace, and what `member` is in its organization; `None` when there is no such
+    /// workspace, or they do not belong to that.
+    async fn workspace(&self, id: WorkspaceId, member: UserId)
+    -> Result<Option<(Workspace, Role)>>;
+
+    /// What a user is in an organization; `None` when they do not belong to it.
+    async fn role(&self, user: UserId, of: OrganizationId) -> Result<Option<Role>>;
+
+    /// How many owners an organization has.
+    async fn owners(&self, of: OrganizationId) -> Result<u64>;
+
+    /// Those of an organization, in order of their ids.
+    async fn members(&self, of: OrganizationId, page: PageRequest) -> Result<Page<Member>>;
 
     /// The number of the last revision; `None` when there is no such workspace.
     async fn workspace_head(&self, id: WorkspaceId) -> Result<Option<RevisionNumber>>;
@@ -85,7 +98,7 @@ pub enum TenancyChange {
     CreateOrganization {
         /// The organization.
         organization: Organization,
-        /// Its first member.
+        /// Its first member, with the role [`Owner`](Role::Owner).
         owner: UserId,
     },
     /// `Stale` when the organization is not at version `base`, `Conflict` when the slug is taken.
@@ -101,6 +114,18 @@ pub enum TenancyChange {
         id: OrganizationId,
         /// The version it was read at.
         base: u64,
+    },
+    /// `Stale` when the organization is not at version `base`, `NotFound` when it or the user is
+    /// gone. Takes the organization one version further.
+    SetMember {
+        /// Of which organization.
+        organization: OrganizationId,
+        /// The version it was read at.
+        base: u64,
+        /// Who.
+        user: UserId,
+        /// What they are from now on; `None` to remove them.
+        role: Option<Role>,
     },
     /// `Conflict` when the slug is taken in its organization, `NotFound` when that is gone.
     CreateWorkspace(Workspace),

@@ -2,7 +2,8 @@ use crate::{
     Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Revision,
     clock::new_id,
     tenancy::{
-        Context, NewWorkspace, OrganizationId, Organizations, TenancyChange, Workspace, WorkspaceId,
+        Context, NewWorkspace, OrganizationId, Organizations, Permission, TenancyChange, Workspace,
+        WorkspaceId, access,
     },
 };
 
@@ -33,7 +34,7 @@ impl Workspaces {
         of: OrganizationId,
         page: PageRequest,
     ) -> Result<Page<Workspace>> {
-        self.organizations().get(actor, of).await?;
+        self.organizations().held(actor, of, Permission::Read).await?;
         self.context.store.workspaces(of, page).await
     }
 
@@ -42,15 +43,29 @@ impl Workspaces {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound).
     pub async fn get(&self, actor: &Actor, id: WorkspaceId) -> Result<Workspace> {
+        self.held(actor, id, Permission::Read).await
+    }
+
+    /// One workspace, if the actor may do this there.
+    pub(crate) async fn held(
+        &self,
+        actor: &Actor,
+        id: WorkspaceId,
+        permission: Permission,
+    ) -> Result<Workspace> {
+        let missing = || Error::not_found("workspace", id);
         let found = self.context.store.workspace(id, actor.user_id()).await?;
-        found.ok_or_else(|| Error::not_found("workspace", id))
+        let (workspace, role) = found.ok_or_else(missing)?;
+        let role = actor.role_in(workspace.organization_id, role).ok_or_else(missing)?;
+        access::check(role, permission)?;
+        Ok(workspace)
     }
 
     /// Makes a workspace.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) when there is no such organization,
-    /// [`Invalid`](ErrorKind::Invalid), [`Conflict`](ErrorKind::Conflict) when it has a
+    /// [`Forbidden`](ErrorKind::Forbidden), [`Invalid`](ErrorKind::Invalid), [`Conflict`](ErrorKind::Conflict) when it has a
     /// workspace with this slug.
     pub async fn create(
         &self,
@@ -58,7 +73,7 @@ impl Workspaces {
         of: OrganizationId,
         new: NewWorkspace,
     ) -> Result<Workspace> {
-        self.organizations().get(actor, of).await?;
+        self.organizations().held(actor, of, Permission::WriteWorkspaces).await?;
         let (name, slug, settings) = new.parse()?;
         let clock = self.context.clock.as_ref();
         let now = clock.now();
@@ -79,7 +94,7 @@ impl Workspaces {
     /// Changes a workspace, as its next revision.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Invalid`](ErrorKind::Invalid),
+    /// [`NotFound`](ErrorKind::NotFound), [`Forbidden`](ErrorKind::Forbidden), [`Invalid`](ErrorKind::Invalid),
     /// [`Precondition`](ErrorKind::Precondition) when `if_match` names another state,
     /// [`Conflict`](ErrorKind::Conflict) when the slug is taken.
     pub async fn update(
@@ -93,7 +108,7 @@ impl Workspaces {
             // The head first: what changes after this line makes the commit stale.
             let head = self.context.store.workspace_head(id).await?;
             let base = head.ok_or_else(|| Error::not_found("workspace", id))?;
-            let current = self.get(actor, id).await?;
+            let current = self.held(actor, id, Permission::WriteWorkspaces).await?;
             if_match.check(&current.etag())?;
             let (name, slug, settings) =
                 patch.apply(&NewWorkspace::from(current.clone()))?.parse()?;
@@ -121,11 +136,11 @@ impl Workspaces {
     /// Removes a workspace that has no agents, with all it serves.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Precondition`](ErrorKind::Precondition),
+    /// [`NotFound`](ErrorKind::NotFound), [`Forbidden`](ErrorKind::Forbidden), [`Precondition`](ErrorKind::Precondition),
     /// [`Conflict`](ErrorKind::Conflict) when it has agents.
     pub async fn delete(&self, actor: &Actor, id: WorkspaceId, if_match: &IfMatch) -> Result<()> {
         for _ in 0..MAX_ATTEMPTS {
-            let current = self.get(actor, id).await?;
+            let current = self.held(actor, id, Permission::WriteWorkspaces).await?;
             if_match.check(&current.etag())?;
             let change = TenancyChange::DeleteWorkspace { id, base: current.revision };
             match self.context.store.commit(change).await {

@@ -42,6 +42,21 @@ impl<T, S: Send + Sync> FromRequestParts<S> for IdPath<T> {
     }
 }
 
+/// The two ids in the path: of something, and of something in it.
+pub(crate) struct IdPair<T, U>(pub(crate) Id<T>, pub(crate) Id<U>);
+
+impl<T, U, S: Send + Sync> FromRequestParts<S> for IdPair<T, U> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let texts = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let ids = texts.ok().and_then(|Path((outer, inner))| {
+            Some(Self(Id::from_str(&outer).ok()?, Id::from_str(&inner).ok()?))
+        });
+        ids.ok_or_else(ApiError::unknown_path)
+    }
+}
+
 /// The JSON body, whatever content type it claims.
 pub(crate) struct Body<T>(pub(crate) T);
 

@@ -6,10 +6,15 @@ mod probe;
 pub(crate) mod reply;
 mod request_id;
 mod router;
+mod routes;
 
-pub use self::router::{MAX_BODY_BYTES, http};
 pub(crate) use self::{
     error::ApiError,
-    extract::{Authenticated, Body, Condition, IdPath, ListQuery, PageQuery},
+    extract::{Authenticated, Body, Condition, IdPair, IdPath, ListQuery, PageQuery},
     reply::{Created, Object},
+    routes::Routes,
+};
+pub use self::{
+    router::{MAX_BODY_BYTES, http, routes},
+    routes::{Needs, Route},
 };

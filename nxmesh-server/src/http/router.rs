@@ -4,18 +4,27 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     gateway,
-    http::{ApiError, probe, request_id},
+    http::{ApiError, Route, Routes, probe, request_id},
     tenancy,
 };
 
 /// The largest body that is read; a larger one is a 413.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
+fn v1() -> Routes {
+    tenancy::routes().merge(gateway::routes())
+}
+
+/// What there is under `/v1`, and who may use it.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    v1().into_rules()
+}
+
 /// All routes, to be served or nested in a router of your own.
 pub fn http(mesh: Mesh) -> Router {
-    let v1 = Router::new().merge(tenancy::routes()).merge(gateway::routes());
     Router::new()
-        .nest("/v1", v1)
+        .nest("/v1", v1().into_router())
         .route("/healthz", get(probe::alive))
         .route("/readyz", get(probe::ready))
         .fallback(async || ApiError::unknown_path())

@@ -1,24 +1,34 @@
-use axum::{
-    Router,
-    routing::{get, post},
-};
-use nxmesh_core::Mesh;
+use http::Method;
+use nxmesh_core::tenancy::Permission;
 
-use super::{auth, organizations, workspaces};
+use super::{auth, members, organizations, workspaces};
+use crate::http::{
+    Needs::{self, Login, Nothing},
+    Routes,
+};
+
+const READ: Needs = Needs::Permission(Permission::Read);
+const OWN: Needs = Needs::Permission(Permission::WriteOrganization);
+const MEMBERS: Needs = Needs::Permission(Permission::WriteMembers);
+const WRITE: Needs = Needs::Permission(Permission::WriteWorkspaces);
 
 /// The routes of the area.
-pub(crate) fn routes() -> Router<Mesh> {
-    Router::new()
-        .route("/auth/login", post(auth::login))
-        .route("/auth/refresh", post(auth::refresh))
-        .route("/organizations", get(organizations::list).post(organizations::create))
-        .route(
-            "/organizations/{id}",
-            get(organizations::get).patch(organizations::update).delete(organizations::delete),
-        )
-        .route("/organizations/{id}/workspaces", get(workspaces::list).post(workspaces::create))
-        .route(
-            "/workspaces/{id}",
-            get(workspaces::get).patch(workspaces::update).delete(workspaces::delete),
-        )
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .on(Method::POST, "/auth/login", Nothing, auth::login)
+        .on(Method::POST, "/auth/refresh", Nothing, auth::refresh)
+        .on(Method::GET, "/organizations", Login, organizations::list)
+        .on(Method::POST, "/organizations", Login, organizations::create)
+        .on(Method::GET, "/organizations/{id}", READ, organizations::get)
+        .on(Method::PATCH, "/organizations/{id}", OWN, organizations::update)
+        .on(Method::DELETE, "/organizations/{id}", OWN, organizations::delete)
+        .on(Method::GET, "/organizations/{id}/members", READ, members::list)
+        .on(Method::POST, "/organizations/{id}/members", MEMBERS, members::add)
+        .on(Method::PATCH, "/organizations/{id}/members/{user_id}", MEMBERS, members::update)
+        .on(Method::DELETE, "/organizations/{id}/members/{user_id}", MEMBERS, members::remove)
+        .on(Method::GET, "/organizations/{id}/workspaces", READ, workspaces::list)
+        .on(Method::POST, "/organizations/{id}/workspaces", WRITE, workspaces::create)
+        .on(Method::GET, "/workspaces/{id}", READ, workspaces::get)
+        .on(Method::PATCH, "/workspaces/{id}", WRITE, workspaces::update)
+        .on(Method::DELETE, "/workspaces/{id}", WRITE, workspaces::delete)
 }

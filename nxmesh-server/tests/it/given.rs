@@ -103,6 +103,24 @@ impl Given {
         answer(request).await
     }
 
+    /// Sends a request as whoever has this token, or as nobody.
+    pub(crate) async fn send_as(
+        &self,
+        method: &Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+    ) -> Answer {
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        answer(request).await
+    }
+
     /// Sends a request as nobody.
     pub(crate) async fn send_bare(
         &self,

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod access;
 mod agents;
 mod auth;
 mod envelope;

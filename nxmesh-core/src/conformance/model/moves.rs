@@ -10,7 +10,7 @@ use crate::{
         GatewayChange, SessionId, UpstreamId, VirtualHostId,
     },
     store::Stores,
-    tenancy::{Email, Organization, TenancyChange, UserId, WorkspaceId},
+    tenancy::{Email, Organization, OrganizationId, TenancyChange, UserId, WorkspaceId},
 };
 
 /// Long enough never to matter.
@@ -75,6 +75,7 @@ pub(super) enum Read {
     User(UserId),
     UserByEmail(Email),
     Organizations(UserId, PageRequest),
+    Members(OrganizationId, UserId, PageRequest),
     Workspaces(Id<Organization>, PageRequest),
     Workspace(WorkspaceId, UserId),
     Heads(Vec<WorkspaceId>),
@@ -98,6 +99,11 @@ impl Read {
             Self::User(id) => text(tenancy.user(*id).await),
             Self::UserByEmail(email) => text(tenancy.user_by_email(email).await),
             Self::Organizations(user, page) => text(tenancy.organizations(*user, *page).await),
+            Self::Members(of, user, page) => {
+                let members = text(tenancy.members(*of, *page).await);
+                let owners = text(tenancy.owners(*of).await);
+                members + &owners + &text(tenancy.role(*user, *of).await)
+            }
             Self::Workspaces(of, page) => text(tenancy.workspaces(*of, *page).await),
             Self::Workspace(id, member) => {
                 let head = text(tenancy.workspace_head(*id).await);

@@ -16,7 +16,7 @@ use crate::{
         VirtualHostId, link::CommandAction,
     },
     tenancy::{
-        Email, MasterKey, Organization, RefreshToken, SealedSigningKey, Settings, Slug,
+        Email, MasterKey, Organization, RefreshToken, Role, SealedSigningKey, Settings, Slug,
         TenancyChange, UserId, Workspace,
     },
 };
@@ -175,7 +175,17 @@ impl Player {
                 let known = self.pick(|it| &it.organizations);
                 TenancyChange::DeleteOrganization { id: known.id, base: self.base(known.version) }
             }
-            6..=8 => {
+            6 => {
+                let known = self.pick(|it| &it.organizations);
+                let role = Role::ALL.get(self.below(5) as usize).copied();
+                TenancyChange::SetMember {
+                    organization: known.id,
+                    base: self.base(known.version),
+                    user: self.pick(|it| &it.users),
+                    role,
+                }
+            }
+            7 | 8 => {
                 let of = self.pick(|it| &it.organizations).id;
                 let slug = self.slug();
                 TenancyChange::CreateWorkspace(given::workspace(of, slug.as_str(), seconds))
@@ -328,6 +338,11 @@ impl Player {
                 self.organizations.retain(|it| it.id != organization.id);
                 self.organizations.push(organization.clone());
             }
+            TenancyChange::SetMember { organization, base, .. } => {
+                for it in self.organizations.iter_mut().filter(|it| it.id == *organization) {
+                    it.version = base + 1;
+                }
+            }
             TenancyChange::CreateWorkspace(workspace) => {
                 self.workspaces.push(Known::new(workspace.clone()));
             }
@@ -371,6 +386,11 @@ impl Player {
                 Read::UserByEmail(Email::parse(email).expect("it is one"))
             }
             2 => Read::Organizations(self.pick(|it| &it.users), self.page()),
+            3 if self.often() => Read::Members(
+                self.pick(|it| &it.organizations).id,
+                self.pick(|it| &it.users),
+                self.page(),
+            ),
             3 => Read::Workspaces(self.pick(|it| &it.organizations).id, self.page()),
             4 => Read::Workspace(of, self.pick(|it| &it.users)),
             5 => Read::Heads(vec![of, self.pick(|it| &it.workspaces).workspace.id]),

@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Error, ErrorKind, Result, Revision, RevisionNumber, TokenHash,
@@ -10,8 +7,8 @@ use crate::{
         VirtualHostId,
     },
     tenancy::{
-        Organization, OrganizationId, RefreshToken, SealedSigningKey, User, UserId, Workspace,
-        WorkspaceId,
+        Organization, OrganizationId, RefreshToken, Role, SealedSigningKey, User, UserId,
+        Workspace, WorkspaceId,
     },
 };
 
@@ -20,7 +17,7 @@ use crate::{
 pub(super) struct State {
     pub(super) users: BTreeMap<UserId, User>,
     pub(super) organizations: BTreeMap<OrganizationId, Organization>,
-    pub(super) members: BTreeSet<(UserId, OrganizationId)>,
+    pub(super) members: BTreeMap<(UserId, OrganizationId), Role>,
     pub(super) workspaces: BTreeMap<WorkspaceId, Head>,
     pub(super) refresh_tokens: BTreeMap<TokenHash, RefreshToken>,
     pub(super) signing_key: Option<SealedSigningKey>,

@@ -11,8 +11,8 @@ use crate::{
     Error, ErrorKind, Page, PageRequest, Result, RevisionNumber, TokenHash,
     gateway::{GatewayWrite, Moved, News},
     tenancy::{
-        Email, Organization, OrganizationId, RefreshToken, SealedSigningKey, Slug, TenancyChange,
-        TenancyStore, User, UserId, Workspace, WorkspaceId,
+        Email, Member, Organization, OrganizationId, RefreshToken, Role, SealedSigningKey, Slug,
+        TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -34,24 +34,51 @@ impl TenancyStore for MemoryStore {
         &self,
         id: OrganizationId,
         member: UserId,
-    ) -> Result<Option<Organization>> {
+    ) -> Result<Option<(Organization, Role)>> {
         let state = self.lock();
-        let found = state.organizations.get(&id).filter(|_| state.members.contains(&(member, id)));
-        Ok(found.cloned())
+        let role = state.members.get(&(member, id)).copied();
+        Ok(state.organizations.get(&id).cloned().zip(role))
     }
 
     async fn organizations(&self, member: UserId, page: PageRequest) -> Result<Page<Organization>> {
         let state = self.lock();
-        let member_of = |it: &&Organization| state.members.contains(&(member, it.id));
+        let member_of = |it: &&Organization| state.members.contains_key(&(member, it.id));
         let mut all: Vec<_> = state.organizations.values().filter(member_of).collect();
         all.sort_by_key(|it| (it.created_at, it.id));
         Ok(page.of(all).map(Organization::clone))
     }
 
-    async fn workspace(&self, id: WorkspaceId, member: UserId) -> Result<Option<Workspace>> {
+    async fn workspace(
+        &self,
+        id: WorkspaceId,
+        member: UserId,
+    ) -> Result<Option<(Workspace, Role)>> {
         let state = self.lock();
-        let found = state.workspaces.get(&id).map(|head| &head.workspace);
-        Ok(found.filter(|it| state.members.contains(&(member, it.organization_id))).cloned())
+        let Some(found) = state.workspaces.get(&id).map(|head| &head.workspace) else {
+            return Ok(None);
+        };
+        let role = state.members.get(&(member, found.organization_id));
+        Ok(role.map(|role| (found.clone(), *role)))
+    }
+
+    async fn role(&self, user: UserId, of: OrganizationId) -> Result<Option<Role>> {
+        Ok(self.lock().members.get(&(user, of)).copied())
+    }
+
+    async fn owners(&self, of: OrganizationId) -> Result<u64> {
+        let state = self.lock();
+        let mut roles = state.members.iter().filter(|((_, organization), _)| *organization == of);
+        Ok(roles.by_ref().filter(|(_, role)| **role == Role::Owner).count() as u64)
+    }
+
+    async fn members(&self, of: OrganizationId, page: PageRequest) -> Result<Page<Member>> {
+        let state = self.lock();
+        let roles = state.members.iter().filter(|((_, organization), _)| *organization == of);
+        let members = roles.filter_map(|((user, _), role)| {
+            let user = state.users.get(user)?;
+            Some(Member { user_id: user.id, email: user.email.clone(), role: *role })
+        });
+        Ok(page.of(members.collect::<Vec<_>>()))
     }
 
     async fn workspace_head(&self, id: WorkspaceId) -> Result<Option<RevisionNumber>> {
@@ -105,7 +132,7 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
         TenancyChange::CreateOrganization { organization, owner } => {
             check_organization_slug(state, organization.id, &organization.slug)?;
             check_user(state, owner)?;
-            state.members.insert((owner, organization.id));
+            state.members.insert((owner, organization.id), Role::Owner);
             state.organizations.insert(organization.id, organization);
         }
         TenancyChange::UpdateOrganization { organization, base } => {
@@ -119,7 +146,16 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
                 return Err(conflict("the organization has workspaces"));
             }
             state.organizations.remove(&id);
-            state.members.retain(|(_, organization)| *organization != id);
+            state.members.retain(|(_, organization), _| *organization != id);
+        }
+        TenancyChange::SetMember { organization, base, user, role } => {
+            check_version(state, organization, base)?;
+            check_user(state, user)?;
+            state.organizations.entry(organization).and_modify(|it| it.version += 1);
+            match role {
+                Some(role) => state.members.insert((user, organization), role),
+                None => state.members.remove(&(user, organization)),
+            };
         }
         TenancyChange::CreateWorkspace(workspace) => {
             if !state.organizations.contains_key(&workspace.organization_id) {

@@ -8,18 +8,18 @@ use super::{
     PostgresStore,
     connections::Statement,
     error::constraint,
-    rows::{PAGE, body, find, id, key, page, revision},
+    rows::{PAGE, body, id, key, page, revision},
 };
 use crate::{
     Error, ErrorKind, Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
     gateway::{GatewayWrite, Moved, News},
     store::{
-        codec::{WriteRow, corrupt, micros, number, time, to_body},
+        codec::{WriteRow, corrupt, micros, number, role, time, to_body},
         slug_taken,
     },
     tenancy::{
-        Email, Organization, OrganizationId, PasswordHash, RefreshToken, Sealed, SealedSigningKey,
-        TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
+        Email, Member, Organization, OrganizationId, PasswordHash, RefreshToken, Role, Sealed,
+        SealedSigningKey, TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -46,13 +46,13 @@ impl TenancyStore for PostgresStore {
         &self,
         id: OrganizationId,
         member: UserId,
-    ) -> Result<Option<Organization>> {
+    ) -> Result<Option<(Organization, Role)>> {
         let statement = sqlx::query(
-            "SELECT body, version FROM organizations JOIN members ON organization_id = id
+            "SELECT body, version, role FROM organizations JOIN members ON organization_id = id
              WHERE id = $1 AND user_id = $2",
         );
         let row = self.database.optional(statement.bind(key(id)).bind(key(member))).await?;
-        row.map(|row| organization(&row, 0)).transpose()
+        row.map(|row| Ok((organization(&row, 0)?, role(row.try_get(2)?)?))).transpose()
     }
 
     async fn organizations(
@@ -64,12 +64,48 @@ impl TenancyStore for PostgresStore {
         page(&self.database, sql, key(member), request, |row| organization(row, PAGE)).await
     }
 
-    async fn workspace(&self, id: WorkspaceId, member: UserId) -> Result<Option<Workspace>> {
+    async fn workspace(
+        &self,
+        id: WorkspaceId,
+        member: UserId,
+    ) -> Result<Option<(Workspace, Role)>> {
         let statement = sqlx::query(
-            "SELECT body FROM workspaces JOIN members USING (organization_id)
+            "SELECT body, role FROM workspaces JOIN members USING (organization_id)
              WHERE id = $1 AND user_id = $2",
         );
-        find(&self.database, statement.bind(key(id)).bind(key(member))).await
+        let row = self.database.optional(statement.bind(key(id)).bind(key(member))).await?;
+        row.map(|row| Ok((body(&row, 0)?, role(row.try_get(1)?)?))).transpose()
+    }
+
+    async fn role(&self, user: UserId, of: OrganizationId) -> Result<Option<Role>> {
+        let statement =
+            sqlx::query("SELECT role FROM members WHERE user_id = $1 AND organization_id = $2");
+        let row = self.database.optional(statement.bind(key(user)).bind(key(of))).await?;
+        row.map(|row| role(row.try_get(0)?)).transpose()
+    }
+
+    async fn owners(&self, of: OrganizationId) -> Result<u64> {
+        let statement = sqlx::query(
+            "SELECT count(*) FROM members WHERE organization_id = $1 AND role = 'owner'",
+        );
+        let row = self.database.one(statement.bind(key(of))).await?;
+        u64::try_from(row.try_get::<i64, _>(0)?).map_err(corrupt)
+    }
+
+    async fn members(&self, of: OrganizationId, request: PageRequest) -> Result<Page<Member>> {
+        let statement = sqlx::query(
+            "SELECT id, email, role FROM members JOIN users ON id = user_id
+             WHERE organization_id = $1 ORDER BY id",
+        );
+        let rows = self.database.all(statement.bind(key(of))).await?;
+        let member = |row: &PgRow| {
+            Ok(Member {
+                user_id: id(row, 0)?,
+                email: Email::parse(row.try_get::<String, _>(1)?).map_err(corrupt)?,
+                role: role(row.try_get(2)?)?,
+            })
+        };
+        Ok(request.of(rows.iter().map(member).collect::<Result<Vec<_>>>()?))
     }
 
     async fn workspace_head(&self, id: WorkspaceId) -> Result<Option<RevisionNumber>> {
@@ -123,6 +159,9 @@ impl TenancyStore for PostgresStore {
             }
             TenancyChange::DeleteOrganization { id, base } => {
                 self.delete_organization(id, base).await
+            }
+            TenancyChange::SetMember { organization, base, user, role } => {
+                self.set_member(organization, base, user, role).await
             }
             TenancyChange::CreateWorkspace(workspace) => self.create_workspace(&workspace).await,
             TenancyChange::UpdateWorkspace { workspace, base, revision } => {
@@ -179,7 +218,7 @@ impl PostgresStore {
                  INSERT INTO organizations (id, slug, version, created_at, body)
                  VALUES ($1, $2, $3, $4, $5) RETURNING id
              )
-             INSERT INTO members (user_id, organization_id) SELECT $6, id FROM made",
+             INSERT INTO members (user_id, organization_id, role) SELECT $6, id, 'owner' FROM made",
         );
         let statement = statement
             .bind(key(*id))
@@ -229,6 +268,45 @@ impl PostgresStore {
             _ => error,
         })?;
         done(&deleted, "organization", id)
+    }
+
+    async fn set_member(
+        &self,
+        id: OrganizationId,
+        base: u64,
+        user: UserId,
+        role: Option<Role>,
+    ) -> Result<()> {
+        let statement = sqlx::query(
+            "WITH changed AS (
+                 UPDATE organizations SET version = version + 1
+                 WHERE id = $1 AND version = $2 AND EXISTS (SELECT FROM users WHERE id = $3)
+                 RETURNING id
+             ), put AS (
+                 INSERT INTO members (user_id, organization_id, role)
+                 SELECT $3, id, $4 FROM changed WHERE $4 IS NOT NULL
+                 ON CONFLICT (user_id, organization_id) DO UPDATE SET role = excluded.role
+             ), removed AS (
+                 DELETE FROM members USING changed
+                 WHERE user_id = $3 AND organization_id = changed.id AND $4 IS NULL
+             )
+             SELECT EXISTS (SELECT FROM changed),
+                 EXISTS (SELECT FROM organizations WHERE id = $1),
+                 EXISTS (SELECT FROM organizations WHERE id = $1 AND version = $2)",
+        );
+        let statement = statement
+            .bind(key(id))
+            .bind(number(base)?)
+            .bind(key(user))
+            .bind(role.map(Role::as_str));
+        let changed = self.database.one(statement).await?;
+        let at_base: bool = changed.try_get(2)?;
+        match done(&changed, "organization", id) {
+            Err(error) if error.kind() == ErrorKind::Stale && at_base => {
+                Err(Error::not_found("user", user))
+            }
+            done => done,
+        }
     }
 
     async fn create_workspace(&self, workspace: &Workspace) -> Result<()> {

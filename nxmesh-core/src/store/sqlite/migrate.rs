@@ -6,6 +6,7 @@ use crate::{Error, ErrorKind, Result};
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_agent_sessions.sql"),
+    include_str!("migrations/0003_roles.sql"),
 ];
 
 /// Brings the schema up to date, each step whole or not at all.

@@ -9,19 +9,19 @@ use super::{
     SqliteStore,
     error::is_taken,
     history,
-    rows::{body, find, key, page},
+    rows::{body, key, page},
     writer::Written,
 };
 use crate::{
     Error, ErrorKind, Id, Page, PageRequest, Result, RevisionNumber, TokenHash,
     gateway::{GatewayWrite, Moved},
     store::{
-        codec::{RevisionRows, corrupt, from_body, micros, number, time, to_body},
+        codec::{RevisionRows, corrupt, from_body, micros, number, role, time, to_body},
         slug_taken,
     },
     tenancy::{
-        Email, Organization, OrganizationId, PasswordHash, RefreshToken, Sealed, SealedSigningKey,
-        TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
+        Email, Member, Organization, OrganizationId, PasswordHash, RefreshToken, Role, Sealed,
+        SealedSigningKey, TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -48,13 +48,15 @@ impl TenancyStore for SqliteStore {
         &self,
         id: OrganizationId,
         member: UserId,
-    ) -> Result<Option<Organization>> {
-        let sql = "SELECT body, version FROM organizations JOIN members ON organization_id = id
+    ) -> Result<Option<(Organization, Role)>> {
+        let sql =
+            "SELECT body, version, role FROM organizations JOIN members ON organization_id = id
                    WHERE id = ?1 AND user_id = ?2";
         let read = move |db: &Connection| {
             let mut statement = db.prepare_cached(sql)?;
             let mut rows = statement.query((key(&id), key(&member)))?;
-            rows.next()?.map(organization).transpose()
+            let held = |row| Ok((organization(row)?, read_role(row, 2)?));
+            rows.next()?.map(held).transpose()
         };
         self.database.read(read).await
     }
@@ -68,9 +70,58 @@ impl TenancyStore for SqliteStore {
         self.database.read(move |db| page(db, sql, &key(&member), request, organization)).await
     }
 
-    async fn workspace(&self, id: WorkspaceId, member: UserId) -> Result<Option<Workspace>> {
-        let sql = "SELECT body FROM workspaces JOIN members USING (organization_id) WHERE id = ?1 AND user_id = ?2";
-        self.database.read(move |db| find(db, sql, (key(&id), key(&member)))).await
+    async fn workspace(
+        &self,
+        id: WorkspaceId,
+        member: UserId,
+    ) -> Result<Option<(Workspace, Role)>> {
+        let sql = "SELECT body, role FROM workspaces JOIN members USING (organization_id)
+                   WHERE id = ?1 AND user_id = ?2";
+        let read = move |db: &Connection| {
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query((key(&id), key(&member)))?;
+            let held = |row| Ok((from_body(&body(row, 0)?)?, read_role(row, 1)?));
+            rows.next()?.map(held).transpose()
+        };
+        self.database.read(read).await
+    }
+
+    async fn role(&self, user: UserId, of: OrganizationId) -> Result<Option<Role>> {
+        let sql = "SELECT role FROM members WHERE user_id = ?1 AND organization_id = ?2";
+        let read = move |db: &Connection| {
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query((key(&user), key(&of)))?;
+            rows.next()?.map(|row| read_role(row, 0)).transpose()
+        };
+        self.database.read(read).await
+    }
+
+    async fn owners(&self, of: OrganizationId) -> Result<u64> {
+        let sql = "SELECT count(*) FROM members WHERE organization_id = ?1 AND role = 'owner'";
+        let read = move |db: &Connection| {
+            let count: i64 = db.prepare_cached(sql)?.query_row([key(&of)], |row| row.get(0))?;
+            u64::try_from(count).map_err(corrupt)
+        };
+        self.database.read(read).await
+    }
+
+    async fn members(&self, of: OrganizationId, request: PageRequest) -> Result<Page<Member>> {
+        let sql = "SELECT id, email, role FROM members JOIN users ON id = user_id
+                   WHERE organization_id = ?1 ORDER BY id";
+        let read = move |db: &Connection| {
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query([key(&of)])?;
+            let mut members = Vec::new();
+            while let Some(row) = rows.next()? {
+                members.push(Member {
+                    user_id: Id::from_uuid(Uuid::from_bytes(row.get(0)?)),
+                    email: Email::parse(row.get::<_, String>(1)?).map_err(corrupt)?,
+                    role: read_role(row, 2)?,
+                });
+            }
+            Ok(request.of(members))
+        };
+        self.database.read(read).await
     }
 
     async fn workspace_head(&self, id: WorkspaceId) -> Result<Option<RevisionNumber>> {
@@ -127,16 +178,21 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
         TenancyChange::CreateUser(user) => insert_user(db, &user)?,
         TenancyChange::CreateOrganization { organization, owner } => {
             insert_organization(db, &organization)?;
-            db.prepare_cached("INSERT INTO members (user_id, organization_id) VALUES (?1, ?2)")?
-                .execute((key(&owner), key(&organization.id)))
-                .map_err(|error| {
-                    if is_taken(&error) { Error::not_found("user", owner) } else { error.into() }
-                })?;
+            db.prepare_cached(
+                "INSERT INTO members (user_id, organization_id, role) VALUES (?1, ?2, 'owner')",
+            )?
+            .execute((key(&owner), key(&organization.id)))
+            .map_err(|error| {
+                if is_taken(&error) { Error::not_found("user", owner) } else { error.into() }
+            })?;
         }
         TenancyChange::UpdateOrganization { organization, base } => {
             update_organization(db, &organization, base)?
         }
         TenancyChange::DeleteOrganization { id, base } => delete_organization(db, id, base)?,
+        TenancyChange::SetMember { organization, base, user, role } => {
+            set_member(db, organization, base, user, role)?;
+        }
         TenancyChange::CreateWorkspace(workspace) => insert_workspace(db, &workspace)?,
         TenancyChange::UpdateWorkspace { workspace, base, revision } => {
             let settings = GatewayWrite::PutSettings(Arc::new(workspace.settings.clone()));
@@ -226,6 +282,40 @@ fn delete_organization(db: &Connection, id: OrganizationId, base: u64) -> Result
         .execute((key(&id), number(base)?))
         .map_err(|error| refuse(error, || conflict("the organization has workspaces")))?;
     if deleted == 0 { Err(moved_on(db, "organization", "organizations", &id)?) } else { Ok(()) }
+}
+
+fn set_member(
+    db: &Connection,
+    id: OrganizationId,
+    base: u64,
+    user: UserId,
+    role: Option<Role>,
+) -> Result<()> {
+    let sql = "UPDATE organizations SET version = version + 1 WHERE id = ?1 AND version = ?2";
+    if db.prepare_cached(sql)?.execute((key(&id), number(base)?))? == 0 {
+        return Err(moved_on(db, "organization", "organizations", &id)?);
+    }
+    let exists = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1)";
+    if !db.prepare_cached(exists)?.query_row([key(&user)], |row| row.get::<_, bool>(0))? {
+        return Err(Error::not_found("user", user));
+    }
+    let member = (key(&user), key(&id));
+    match role {
+        Some(role) => {
+            let sql = "INSERT INTO members (user_id, organization_id, role) VALUES (?1, ?2, ?3)
+                       ON CONFLICT DO UPDATE SET role = excluded.role";
+            db.prepare_cached(sql)?.execute((member.0, member.1, role.as_str()))?;
+        }
+        None => {
+            let sql = "DELETE FROM members WHERE user_id = ?1 AND organization_id = ?2";
+            db.prepare_cached(sql)?.execute(member)?;
+        }
+    }
+    Ok(())
+}
+
+fn read_role(row: &Row<'_>, column: usize) -> Result<Role> {
+    role(row.get_ref(column)?.as_str().map_err(corrupt)?)
 }
 
 fn insert_workspace(db: &Connection, workspace: &Workspace) -> Result<()> {

@@ -1,0 +1,32 @@
+use serde::{Deserialize, Serialize};
+
+use crate::tenancy::{Email, Role, UserId};
+
+/// Somebody in an organization.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub user_id: UserId,
+    /// What they log in with.
+    pub email: Email,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// What a caller writes to add somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewMember {
+    /// See [`Member::email`]: of a user who is there already.
+    pub email: String,
+    /// See [`Member::role`].
+    pub role: Role,
+}
+
+/// What a caller may change of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberPatch {
+    /// See [`Member::role`].
+    pub role: Role,
+}

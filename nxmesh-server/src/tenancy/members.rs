@@ -1,0 +1,44 @@
+use axum::{Json, extract::State};
+use http::StatusCode;
+use nxmesh_core::{
+    Mesh, Page,
+    tenancy::{Member, MemberPatch, NewMember, Organization, User},
+};
+
+use crate::http::{ApiError, Authenticated, Body, IdPair, IdPath, PageQuery};
+
+pub(super) async fn list(
+    State(mesh): State<Mesh>,
+    Authenticated(actor): Authenticated,
+    IdPath(of): IdPath<Organization>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<Page<Member>>, ApiError> {
+    Ok(Json(mesh.tenancy().members().list(&actor, of, page).await?))
+}
+
+pub(super) async fn add(
+    State(mesh): State<Mesh>,
+    Authenticated(actor): Authenticated,
+    IdPath(of): IdPath<Organization>,
+    Body(new): Body<NewMember>,
+) -> Result<(StatusCode, Json<Member>), ApiError> {
+    Ok((StatusCode::CREATED, Json(mesh.tenancy().members().add(&actor, of, new).await?)))
+}
+
+pub(super) async fn update(
+    State(mesh): State<Mesh>,
+    Authenticated(actor): Authenticated,
+    IdPair(of, user): IdPair<Organization, User>,
+    Body(patch): Body<MemberPatch>,
+) -> Result<Json<Member>, ApiError> {
+    Ok(Json(mesh.tenancy().members().update(&actor, of, user, patch).await?))
+}
+
+pub(super) async fn remove(
+    State(mesh): State<Mesh>,
+    Authenticated(actor): Authenticated,
+    IdPair(of, user): IdPair<Organization, User>,
+) -> Result<StatusCode, ApiError> {
+    mesh.tenancy().members().remove(&actor, of, user).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
