@@ -9,8 +9,8 @@ use reqwest::{Response, StatusCode, Url, header};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    Agents, ApiError, Auth, Error, Members, Organizations, Result, Upstreams, VirtualHosts,
-    Workspaces, request::Call, tenancy::Tokens,
+    Agents, ApiError, ApiKeys, Auth, Error, Members, Organizations, Result, Upstreams,
+    VirtualHosts, Workspaces, request::Call, tenancy::Tokens,
 };
 
 /// How often a call that changes nothing is tried in all.
@@ -53,6 +53,11 @@ impl ClientBuilder {
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// An API key to send, instead of logging in.
+    pub fn api_key(self, key: impl Into<String>) -> Self {
+        self.access_token(key)
     }
 
     /// A token to send, instead of logging in.
@@ -117,6 +122,12 @@ impl Client {
         Auth::new(self.clone())
     }
 
+    /// What programs log in with.
+    #[must_use]
+    pub fn api_keys(&self) -> ApiKeys {
+        ApiKeys::new(self.clone())
+    }
+
     /// Who belongs to organizations.
     #[must_use]
     pub fn members(&self) -> Members {
@@ -155,6 +166,10 @@ impl Client {
 
     pub(crate) fn keep(&self, tokens: Tokens) {
         *self.shared.tokens.write().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
+    }
+
+    pub(crate) fn forget(&self) {
+        *self.shared.tokens.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub(crate) fn tokens(&self) -> Option<Tokens> {

@@ -23,6 +23,6 @@ pub use self::{
     client::{Client, ClientBuilder},
     error::{ApiError, Error, Result},
     gateway::{AgentFilter, Agents, RegistrationToken, Upstreams, VirtualHosts},
-    tenancy::{Auth, Members, Organizations, Workspaces},
+    tenancy::{ApiKeys, Auth, CreatedApiKey, Members, Organizations, Workspaces},
 };
 pub use nxmesh_core as core;

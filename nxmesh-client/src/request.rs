@@ -46,6 +46,11 @@ impl Call {
         self
     }
 
+    pub(crate) fn query(mut self, name: &'static str, value: String) -> Self {
+        self.query.push((name, value));
+        self
+    }
+
     pub(crate) fn page(mut self, page: PageRequest) -> Self {
         self.query.push(("page", page.page().to_string()));
         self.query.push(("per_page", page.per_page().to_string()));

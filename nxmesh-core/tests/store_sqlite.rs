@@ -124,7 +124,7 @@ async fn a_file_of_the_first_version_opens_with_all_that_is_in_it() {
         let auth = mesh.tenancy().auth();
         let password = Secret::new("correct horse battery".to_owned());
         let login = auth.login("admin@example.com", password).await.unwrap();
-        let actor = auth.authenticate(login.access_token.expose()).unwrap();
+        let actor = auth.authenticate(login.access_token.expose()).await.unwrap();
         assert_eq!(everything(&mesh, &actor, &answers).await, answers);
         let refreshed = auth.refresh(answers["refresh_token"].as_str().unwrap()).await;
         assert_eq!(refreshed.is_ok(), first, "a refresh token works once");

@@ -27,6 +27,9 @@ async fn everything_moves_to_postgres_and_back() {
     let stores = Stores::from(sqlite(&paths[0]).await);
     let (workspace, owner) = given::stored_workspace(&stores).await;
     play(&[("SQLite", stores.clone())], 7, 3000).await;
+    let key = given::api_key(workspace.organization_id, owner, "key", 0);
+    let create = TenancyChange::CreateApiKey { key, hash: TokenHash::of("key") };
+    stores.tenancy.commit(create).await.unwrap();
     let token = RefreshToken {
         hash: TokenHash::of("token"),
         family: Uuid::nil(),

@@ -49,6 +49,29 @@ impl Auth {
         self.take(call).await
     }
 
+    /// Ends this login: its refresh token and all that came from it are worth nothing any more.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub async fn logout(&self) -> Result<()> {
+        let refresh = self.client.tokens().and_then(|it| it.refresh);
+        if let Some(refresh) = refresh {
+            let body = json!({"refresh_token": refresh.expose()});
+            self.client.send_only(Call::post("auth/logout".to_owned()).body(&body)).await?;
+        }
+        self.client.forget();
+        Ok(())
+    }
+
+    /// Changes the password. All logins end: log in again.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR`, naming `current_password` or `new_password`.
+    pub async fn change_password(&self, current: &str, new: &str) -> Result<()> {
+        let body = json!({"current_password": current, "new_password": new});
+        self.client.send_only(Call::post("auth/password".to_owned()).body(&body)).await
+    }
+
     /// The token that is sent with each request, if there is one.
     #[must_use]
     pub fn access_token(&self) -> Option<Secret<String>> {

@@ -1,5 +1,6 @@
 //! Logging in, organizations, workspaces.
 
+mod api_keys;
 mod auth;
 mod members;
 mod organizations;
@@ -7,5 +8,9 @@ mod workspaces;
 
 pub(crate) use self::auth::Tokens;
 pub use self::{
-    auth::Auth, members::Members, organizations::Organizations, workspaces::Workspaces,
+    api_keys::{ApiKeys, CreatedApiKey},
+    auth::Auth,
+    members::Members,
+    organizations::Organizations,
+    workspaces::Workspaces,
 };

@@ -17,8 +17,8 @@ use crate::{
     },
     store::Stores,
     tenancy::{
-        Email, Organization, OrganizationId, OrganizationName, PasswordHash, Slug, TenancyChange,
-        User, UserId, Workspace, WorkspaceId,
+        ApiKey, Email, Organization, OrganizationId, OrganizationName, PasswordHash, Role, Slug,
+        TenancyChange, User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -56,6 +56,20 @@ pub fn organization(slug: &str, seconds: i64) -> Organization {
         version: 1,
         created_at: at(seconds),
         updated_at: at(seconds),
+    }
+}
+
+/// An API key that is not stored yet.
+#[must_use]
+pub fn api_key(of: OrganizationId, maker: UserId, name: &str, seconds: i64) -> ApiKey {
+    ApiKey {
+        id: id(),
+        organization_id: of,
+        name: valid(OrganizationName::parse(name)),
+        role: Role::Operator,
+        user_id: maker,
+        expires_at: None,
+        created_at: at(seconds),
     }
 }
 

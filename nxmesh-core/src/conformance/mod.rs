@@ -56,6 +56,10 @@ macro_rules! store_conformance_tests {
             of_many_uses_of_a_refresh_token_one_counts,
             members_have_the_role_that_was_set_last,
             a_member_is_set_only_from_the_version_that_was_read,
+            a_new_password_ends_all_logins_of_the_user,
+            api_keys_are_found_by_what_is_left_of_them,
+            an_api_key_needs_its_organization_and_its_maker,
+            api_keys_that_expired_are_dropped,
         );
         $crate::store_conformance_tests!(@ $open, gateway:
             a_new_workspace_is_empty_at_revision_zero,

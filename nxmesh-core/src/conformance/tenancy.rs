@@ -13,16 +13,16 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::given::{
-    agent, at, change, organization, stored_organization, stored_user, stored_workspace, upstream,
-    user, virtual_host, workspace,
+    agent, api_key, at, change, organization, stored_organization, stored_user, stored_workspace,
+    upstream, user, virtual_host, workspace,
 };
 use crate::{
     ErrorKind, PageRequest, Revision, RevisionNumber, TokenHash,
     gateway::GatewayWrite,
     store::Stores,
     tenancy::{
-        Email, MasterKey, Member, Organization, RefreshToken, Role, SealedSigningKey, Slug,
-        TenancyChange, UserId, Workspace,
+        ApiKey, Email, MasterKey, Member, Organization, PasswordHash, RefreshToken, Role,
+        SealedSigningKey, Slug, TenancyChange, UserId, Workspace,
     },
 };
 
@@ -400,4 +400,77 @@ pub async fn a_member_is_set_only_from_the_version_that_was_read(stores: &Stores
         role: None,
     };
     assert_eq!(refused(stores, gone).await, ErrorKind::NotFound);
+}
+
+pub async fn a_new_password_ends_all_logins_of_the_user(stores: &Stores) {
+    let [one, other] = [stored_user(stores, "a@b.c").await, stored_user(stores, "d@e.f").await];
+    for token in [token("1", 1, one, 60), token("2", 2, one, 60), token("3", 3, other, 60)] {
+        stores.tenancy.commit(TenancyChange::AddRefreshToken(token)).await.unwrap();
+    }
+    let password = PasswordHash::from_stored("$argon2id$y");
+    let change = TenancyChange::SetPassword { user: one, password: password.clone() };
+    stores.tenancy.commit(change).await.unwrap();
+    assert_eq!(stores.tenancy.user(one).await.unwrap().unwrap().password, password);
+    assert_ne!(stores.tenancy.user(other).await.unwrap().unwrap().password, password);
+    for (text, there) in [("1", false), ("2", false), ("3", true)] {
+        let found = stores.tenancy.refresh_token(&TokenHash::of(text)).await.unwrap();
+        assert_eq!(found.is_some(), there, "{text}");
+    }
+    let nobody = TenancyChange::SetPassword { user: super::given::id(), password };
+    assert_eq!(refused(stores, nobody).await, ErrorKind::NotFound);
+}
+
+pub async fn api_keys_are_found_by_what_is_left_of_them(stores: &Stores) {
+    let (made, owner) = stored_organization(stores, "acme").await;
+    let other = stored_user(stores, "other@example.com").await;
+    let keys = [("b", owner, 2), ("a", other, 1), ("c", owner, 3)]
+        .map(|(name, user, at)| (api_key(made.id, user, name, at), TokenHash::of(name)));
+    for (key, hash) in keys.clone() {
+        stores.tenancy.commit(TenancyChange::CreateApiKey { key, hash }).await.unwrap();
+    }
+    for (key, hash) in &keys {
+        assert_eq!(stores.tenancy.api_key_by_hash(hash).await.unwrap().as_ref(), Some(key));
+        assert_eq!(stores.tenancy.api_key(key.id).await.unwrap().as_ref(), Some(key));
+    }
+    assert_eq!(stores.tenancy.api_key_by_hash(&TokenHash::of("x")).await.unwrap(), None);
+    let names = async |maker, number| {
+        let page = PageRequest::new(number, 2).unwrap();
+        let found = stores.tenancy.api_keys(made.id, maker, page).await.unwrap();
+        let names: Vec<_> = found.data.iter().map(|it| it.name.to_string()).collect();
+        (names.join(" "), found.meta.total)
+    };
+    assert_eq!(names(None, 1).await, ("a b".to_owned(), 3));
+    assert_eq!(names(None, 2).await, ("c".to_owned(), 3));
+    assert_eq!(names(Some(owner), 1).await, ("b c".to_owned(), 2));
+    let id = keys[0].0.id;
+    stores.tenancy.commit(TenancyChange::DeleteApiKey(id)).await.unwrap();
+    assert_eq!(refused(stores, TenancyChange::DeleteApiKey(id)).await, ErrorKind::NotFound);
+    assert_eq!(stores.tenancy.api_key_by_hash(&keys[0].1).await.unwrap(), None);
+    let delete = TenancyChange::DeleteOrganization { id: made.id, base: 1 };
+    stores.tenancy.commit(delete).await.unwrap();
+    assert_eq!(stores.tenancy.api_key(keys[1].0.id).await.unwrap(), None, "it goes with it");
+}
+
+pub async fn an_api_key_needs_its_organization_and_its_maker(stores: &Stores) {
+    let (made, owner) = stored_organization(stores, "acme").await;
+    for (of, user) in [(super::given::id(), owner), (made.id, super::given::id())] {
+        let key = api_key(of, user, "a", 0);
+        let create = TenancyChange::CreateApiKey { key, hash: TokenHash::of("a") };
+        assert_eq!(refused(stores, create).await, ErrorKind::NotFound);
+    }
+    assert_eq!(stores.tenancy.api_key_by_hash(&TokenHash::of("a")).await.unwrap(), None);
+}
+
+pub async fn api_keys_that_expired_are_dropped(stores: &Stores) {
+    let (made, owner) = stored_organization(stores, "acme").await;
+    for (name, expires_at) in [("old", Some(at(9))), ("new", Some(at(10))), ("ever", None)] {
+        let key = ApiKey { expires_at, ..api_key(made.id, owner, name, 0) };
+        let hash = TokenHash::of(name);
+        stores.tenancy.commit(TenancyChange::CreateApiKey { key, hash }).await.unwrap();
+    }
+    assert_eq!(stores.tenancy.drop_expired(at(10)).await.unwrap(), 1);
+    for (name, there) in [("old", false), ("new", true), ("ever", true)] {
+        let found = stores.tenancy.api_key_by_hash(&TokenHash::of(name)).await.unwrap();
+        assert_eq!(found.is_some(), there, "{name}");
+    }
 }

@@ -57,6 +57,19 @@ pub(super) const TABLES: &[Table] = &[
         key: 2,
     },
     Table {
+        name: "api_keys",
+        columns: &[
+            ("id", Uuid),
+            ("hash", Bytes),
+            ("organization_id", Uuid),
+            ("user_id", Uuid),
+            ("expires_at", Integer),
+            ("created_at", Integer),
+            ("body", Text),
+        ],
+        key: 1,
+    },
+    Table {
         name: "workspaces",
         columns: &[
             ("id", Uuid),

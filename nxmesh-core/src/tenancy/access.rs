@@ -15,6 +15,8 @@ pub enum Permission {
     WriteWorkspaces,
     /// Write agents, and make tokens that let them in.
     WriteAgents,
+    /// Revoke the API keys of others.
+    RevokeApiKeys,
     /// Read who did what.
     ReadAudit,
     /// Write the organization.
@@ -30,7 +32,9 @@ impl Permission {
         match self {
             Self::Read => Role::Viewer,
             Self::WriteServed | Self::Command => Role::Operator,
-            Self::WriteWorkspaces | Self::WriteAgents | Self::ReadAudit => Role::Admin,
+            Self::WriteWorkspaces | Self::WriteAgents | Self::RevokeApiKeys | Self::ReadAudit => {
+                Role::Admin
+            }
             Self::WriteOrganization | Self::WriteMembers => Role::Owner,
         }
     }

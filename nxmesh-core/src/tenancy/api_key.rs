@@ -2,14 +2,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Id,
+    Id, Path, Problems, Result,
     tenancy::{OrganizationId, OrganizationName, Role, UserId},
 };
 
 /// The id of an [`ApiKey`].
 pub type ApiKeyId = Id<ApiKey>;
 
-/// What a program logs in with. Worth at most what its maker may do.
+/// What a program logs in with. It is worth what its maker may do in the organization, and
+/// no more than its own role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// Never changes.
@@ -26,4 +27,28 @@ pub struct ApiKey {
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+}
+
+/// What a caller writes to make one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewApiKey {
+    /// See [`ApiKey::organization_id`].
+    pub organization_id: OrganizationId,
+    /// See [`ApiKey::name`].
+    pub name: String,
+    /// See [`ApiKey::role`]: at most the caller's own.
+    pub role: Role,
+    /// See [`ApiKey::expires_at`].
+    #[serde(default)]
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl NewApiKey {
+    pub(crate) fn parse_name(&self) -> Result<OrganizationName> {
+        let mut problems = Problems::default();
+        let name = OrganizationName::parse(self.name.clone());
+        let name = problems.take(&Path::root().field("name"), name);
+        problems.finish_with(name)
+    }
 }

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use crate::{
     Clock, Error, ErrorKind, Result,
     tenancy::{
-        Auth, MasterKey, Members, Organizations, SigningKey, TenancyChange, TenancyStore, Users,
-        Workspaces,
+        ApiKeys, Auth, MasterKey, Members, Organizations, SigningKey, TenancyChange, TenancyStore,
+        Users, Workspaces,
     },
 };
 
@@ -42,6 +42,12 @@ impl Tenancy {
     #[must_use]
     pub fn users(&self) -> Users {
         Users::new(self.context.clone())
+    }
+
+    /// What programs log in with.
+    #[must_use]
+    pub fn api_keys(&self) -> ApiKeys {
+        ApiKeys::new(self.context.clone())
     }
 
     /// Who belongs to organizations.

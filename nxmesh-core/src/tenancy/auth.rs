@@ -5,9 +5,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Actor, Error, ErrorKind, Result, Secret, TokenHash,
+    Actor, Error, ErrorKind, FieldCode, FieldError, Result, Secret, TokenHash,
     clock::new_id,
-    tenancy::{Context, Email, PasswordHash, RefreshToken, TenancyChange, UserId},
+    tenancy::{
+        ApiKey, Context, Email, PasswordHash, RefreshToken, TenancyChange, UserId,
+        api_keys::API_KEY_PREFIX,
+    },
     token::new_token,
 };
 
@@ -107,22 +110,76 @@ impl Auth {
         }
     }
 
-    /// Who sends this access token.
+    /// Revokes all tokens of the login that this refresh token comes from; one that is
+    /// unknown is fine too.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn logout(&self, refresh_token: &str) -> Result<()> {
+        let hash = TokenHash::of(refresh_token);
+        match self.context.store.refresh_token(&hash).await? {
+            Some(found) => {
+                self.context.store.commit(TenancyChange::RevokeFamily(found.family)).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Changes the actor's password. All their logins end, at the latest when their access
+    /// tokens do.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid), naming `current_password` or `new_password`;
+    /// [`Forbidden`](ErrorKind::Forbidden) for an API key.
+    pub async fn change_password(
+        &self,
+        actor: &Actor,
+        current: Secret<String>,
+        new: Secret<String>,
+    ) -> Result<()> {
+        if actor.api_key().is_some() {
+            let message = "an API key cannot change a password: log in";
+            return Err(Error::new(ErrorKind::Forbidden, message));
+        }
+        let missing = || Error::not_found("user", actor.user_id());
+        let user = self.context.store.user(actor.user_id()).await?.ok_or_else(missing)?;
+        if !user.password.verify(current).await? {
+            let field = "current_password".to_owned();
+            let message = "is not the password".to_owned();
+            let code = FieldCode::InvalidValue;
+            return Err(Error::invalid(vec![FieldError { field, message, code }]));
+        }
+        let password = PasswordHash::create_as("new_password", new).await?;
+        self.context.store.commit(TenancyChange::SetPassword { user: user.id, password }).await
+    }
+
+    /// The public half of the key that signs access tokens, as a JSON Web Key Set (RFC 7517).
+    #[must_use]
+    pub fn jwks(&self) -> serde_json::Value {
+        serde_json::json!({"keys": [self.context.signing_key.jwk()]})
+    }
+
+    /// Who sends this access token or API key.
     ///
     /// # Errors
     /// [`Unauthenticated`](ErrorKind::Unauthenticated) when it is not ours or has expired.
-    pub fn authenticate(&self, access_token: &str) -> Result<Actor> {
-        let claims: Option<Claims> = self.context.signing_key.verify(access_token);
-        let now = self.context.clock.now().timestamp();
-        claims
-            .filter(|claims| claims.iss == ISSUER && claims.exp > now)
-            .map(|claims| Actor::user(claims.sub))
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Unauthenticated,
-                    "the access token is not valid or has expired",
-                )
-            })
+    pub async fn authenticate(&self, token: &str) -> Result<Actor> {
+        let refused = || {
+            Error::new(
+                ErrorKind::Unauthenticated,
+                "the access token or API key is not valid or has expired",
+            )
+        };
+        let now = self.context.clock.now();
+        if token.starts_with(API_KEY_PREFIX) {
+            let found = self.context.store.api_key_by_hash(&TokenHash::of(token)).await?;
+            let key = found.filter(|it| it.expires_at.is_none_or(|end| end > now));
+            let ApiKey { id, organization_id, role, user_id, .. } = key.ok_or_else(refused)?;
+            return Ok(Actor::key(id, user_id, organization_id, role));
+        }
+        let claims: Option<Claims> = self.context.signing_key.verify(token);
+        let claims = claims.filter(|it| it.iss == ISSUER && it.exp > now.timestamp());
+        claims.map(|it| Actor::user(it.sub)).ok_or_else(refused)
     }
 
     fn refresh_token(&self, user_id: UserId, family: Uuid) -> (Secret<String>, RefreshToken) {

@@ -2,6 +2,7 @@
 
 pub mod access;
 mod api_key;
+mod api_keys;
 pub mod auth;
 mod email;
 mod master_key;
@@ -25,7 +26,8 @@ mod area;
 pub(crate) use self::area::Context;
 pub use self::{
     access::Permission,
-    api_key::{ApiKey, ApiKeyId},
+    api_key::{ApiKey, ApiKeyId, NewApiKey},
+    api_keys::ApiKeys,
     area::Tenancy,
     auth::Auth,
     email::Email,

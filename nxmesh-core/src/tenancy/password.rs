@@ -26,8 +26,13 @@ impl PasswordHash {
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid), naming `password`, when it is too short or too long.
     pub async fn create(password: Secret<String>) -> Result<Self> {
+        Self::create_as("password", password).await
+    }
+
+    /// The same for a field of another name.
+    pub(crate) async fn create_as(field: &str, password: Secret<String>) -> Result<Self> {
         let mut problems = Problems::default();
-        problems.take(&Path::root().field("password"), check(password.expose()));
+        problems.take(&Path::root().field(field), check(password.expose()));
         problems.finish(())?;
         blocking(move || hash(password.expose())).await?
     }

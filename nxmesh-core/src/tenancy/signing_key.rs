@@ -1,10 +1,12 @@
 use std::{fmt, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rsa::{
     RsaPrivateKey,
     pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey, EncodeRsaPublicKey},
     pkcs8::LineEnding,
+    traits::PublicKeyParts,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -25,6 +27,8 @@ struct Inner {
     pem: crate::Secret<String>,
     encoding: EncodingKey,
     decoding: DecodingKey,
+    /// Modulus and exponent, in base64url.
+    public: (String, String),
 }
 
 /// A signing key as a store keeps it.
@@ -53,6 +57,7 @@ impl SigningKey {
     /// [`Corrupt`](ErrorKind::Corrupt) when it is no such key.
     pub fn from_pem(pem: &str) -> Result<Self> {
         let key = RsaPrivateKey::from_pkcs1_pem(pem).map_err(broken)?;
+        let parts = (base64url(&key.n().to_bytes_be()), base64url(&key.e().to_bytes_be()));
         let public = key.to_public_key().to_pkcs1_der().map_err(broken)?;
         // The thumbprint names the key, so that two servers name it alike.
         let kid = blake3::hash(public.as_bytes()).to_hex()[..16].to_owned();
@@ -61,6 +66,7 @@ impl SigningKey {
             pem: crate::Secret::new(pem.to_owned()),
             encoding: EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(broken)?,
             decoding: DecodingKey::from_rsa_der(public.as_bytes()),
+            public: parts,
         })))
     }
 
@@ -81,6 +87,12 @@ impl SigningKey {
         let pem = master.open(PURPOSE, &stored.sealed)?;
         let pem = std::str::from_utf8(pem.expose()).map_err(broken)?;
         Self::from_pem(pem)
+    }
+
+    /// The public half as a JSON Web Key (RFC 7517).
+    pub(crate) fn jwk(&self) -> serde_json::Value {
+        let Inner { kid, public: (n, e), .. } = self.0.as_ref();
+        serde_json::json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": n, "e": e})
     }
 
     pub(crate) fn sign(&self, claims: &impl Serialize) -> Result<String> {
@@ -104,6 +116,10 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey").field("kid", &self.0.kid).finish_non_exhaustive()
     }
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
     tenancy::{
-        Email, Member, Organization, OrganizationId, Role, SealedSigningKey, User, UserId,
-        Workspace, WorkspaceId,
+        ApiKey, ApiKeyId, Email, Member, Organization, OrganizationId, PasswordHash, Role,
+        SealedSigningKey, User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -58,6 +58,20 @@ pub trait TenancyStore: Debug + Send + Sync + 'static {
     /// In order of creation, then id.
     async fn workspaces(&self, of: OrganizationId, page: PageRequest) -> Result<Page<Workspace>>;
 
+    /// `None` when there is no such API key.
+    async fn api_key(&self, id: ApiKeyId) -> Result<Option<ApiKey>>;
+
+    /// The API key with this hash, expired or not.
+    async fn api_key_by_hash(&self, hash: &TokenHash) -> Result<Option<ApiKey>>;
+
+    /// Those of an organization, or of one maker in it, in order of creation, then id.
+    async fn api_keys(
+        &self,
+        of: OrganizationId,
+        maker: Option<UserId>,
+        page: PageRequest,
+    ) -> Result<Page<ApiKey>>;
+
     /// The refresh token with this hash, used or not.
     async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>>;
 
@@ -67,7 +81,7 @@ pub trait TenancyStore: Debug + Send + Sync + 'static {
     /// Applies all of `change`, or nothing.
     async fn commit(&self, change: TenancyChange) -> Result<()>;
 
-    /// Drops refresh tokens that expired before then. Answers how many.
+    /// Drops refresh tokens and API keys that expired before then. Answers how many.
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64>;
 }
 
@@ -94,6 +108,23 @@ pub enum TenancyChange {
     CreateFirstUser(User),
     /// `Conflict` when the address is taken.
     CreateUser(User),
+    /// A new password; all refresh tokens of the user are gone. `NotFound` when there is no such
+    /// user.
+    SetPassword {
+        /// Whose.
+        user: UserId,
+        /// The hash.
+        password: PasswordHash,
+    },
+    /// `NotFound` when the organization or the user is gone.
+    CreateApiKey {
+        /// The key.
+        key: ApiKey,
+        /// What is left of its text.
+        hash: TokenHash,
+    },
+    /// `NotFound` when it is gone already.
+    DeleteApiKey(ApiKeyId),
     /// `Conflict` when the slug is taken; `NotFound` when there is no such owner.
     CreateOrganization {
         /// The organization.

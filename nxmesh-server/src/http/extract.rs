@@ -9,9 +9,9 @@ use http::{StatusCode, header};
 use nxmesh_core::{Actor, Error, FieldCode, FieldError, Id, IfMatch, Mesh, PageRequest, from_json};
 use serde::de::DeserializeOwned;
 
-use crate::http::ApiError;
+use crate::http::{ApiError, RequestId};
 
-/// Who asks, by the access token of the request.
+/// Who asks, by the access token or API key of the request.
 pub(crate) struct Authenticated(pub(crate) Actor);
 
 impl FromRequestParts<Mesh> for Authenticated {
@@ -25,7 +25,11 @@ impl FromRequestParts<Mesh> for Authenticated {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(missing());
         }
-        Ok(Self(mesh.tenancy().auth().authenticate(token.trim())?))
+        let actor = mesh.tenancy().auth().authenticate(token.trim()).await?;
+        Ok(Self(match parts.extensions.get::<RequestId>() {
+            Some(RequestId(id)) => actor.in_request(id),
+            None => actor,
+        }))
     }
 }
 
@@ -113,6 +117,16 @@ impl ListQuery {
         let value = self.0.get(name).filter(|text| !text.is_empty());
         let parsed = value.map(|text| parse(text)).transpose();
         parsed.map_err(|message| invalid(name, FieldCode::InvalidValue, &message).into())
+    }
+
+    /// The same, if it must be there.
+    pub(crate) fn required<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, ApiError> {
+        let missing = || invalid(name, FieldCode::Required, "must be there");
+        self.get(name, parse)?.ok_or_else(|| missing().into())
     }
 
     pub(crate) fn page(&self) -> Result<PageRequest, ApiError> {

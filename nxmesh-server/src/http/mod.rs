@@ -12,6 +12,7 @@ pub(crate) use self::{
     error::ApiError,
     extract::{Authenticated, Body, Condition, IdPair, IdPath, ListQuery, PageQuery},
     reply::{Created, Object},
+    request_id::RequestId,
     routes::Routes,
 };
 pub use self::{

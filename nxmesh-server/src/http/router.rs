@@ -25,6 +25,7 @@ pub fn routes() -> Vec<Route> {
 pub fn http(mesh: Mesh) -> Router {
     Router::new()
         .nest("/v1", v1().into_router())
+        .route("/.well-known/jwks.json", get(tenancy::jwks))
         .route("/healthz", get(probe::alive))
         .route("/readyz", get(probe::ready))
         .fallback(async || ApiError::unknown_path())

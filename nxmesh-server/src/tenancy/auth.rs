@@ -1,8 +1,9 @@
 use axum::{Json, extract::State};
+use http::StatusCode;
 use nxmesh_core::{Mesh, Secret, tenancy::auth::Tokens};
 use serde::{Deserialize, Serialize};
 
-use crate::http::{ApiError, Body};
+use crate::http::{ApiError, Authenticated, Body};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +16,13 @@ pub(super) struct Login {
 #[serde(deny_unknown_fields)]
 pub(super) struct Refresh {
     refresh_token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordChange {
+    current_password: String,
+    new_password: String,
 }
 
 #[derive(Serialize)]
@@ -52,4 +60,28 @@ pub(super) async fn refresh(
 ) -> Result<Json<Answer>, ApiError> {
     let tokens = mesh.tenancy().auth().refresh(&refresh.refresh_token).await?;
     Ok(Json(tokens.into()))
+}
+
+pub(super) async fn logout(
+    State(mesh): State<Mesh>,
+    Body(refresh): Body<Refresh>,
+) -> Result<StatusCode, ApiError> {
+    mesh.tenancy().auth().logout(&refresh.refresh_token).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn change_password(
+    State(mesh): State<Mesh>,
+    Authenticated(actor): Authenticated,
+    Body(change): Body<PasswordChange>,
+) -> Result<StatusCode, ApiError> {
+    let PasswordChange { current_password, new_password } = change;
+    let (current, new) = (Secret::new(current_password), Secret::new(new_password));
+    mesh.tenancy().auth().change_password(&actor, current, new).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What others check access tokens with.
+pub(crate) async fn jwks(State(mesh): State<Mesh>) -> Json<serde_json::Value> {
+    Json(mesh.tenancy().auth().jwks())
 }

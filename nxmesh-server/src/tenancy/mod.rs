@@ -1,9 +1,10 @@
 //! `/v1/auth`, `/v1/organizations`, `/v1/workspaces`.
 
+mod api_keys;
 mod auth;
 mod members;
 mod organizations;
 mod routes;
 mod workspaces;
 
-pub(crate) use self::routes::routes;
+pub(crate) use self::{auth::jwks, routes::routes};

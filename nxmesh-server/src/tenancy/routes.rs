@@ -1,7 +1,7 @@
 use http::Method;
 use nxmesh_core::tenancy::Permission;
 
-use super::{auth, members, organizations, workspaces};
+use super::{api_keys, auth, members, organizations, workspaces};
 use crate::http::{
     Needs::{self, Login, Nothing},
     Routes,
@@ -9,6 +9,7 @@ use crate::http::{
 
 const READ: Needs = Needs::Permission(Permission::Read);
 const OWN: Needs = Needs::Permission(Permission::WriteOrganization);
+const REVOKE: Needs = Needs::Permission(Permission::RevokeApiKeys);
 const MEMBERS: Needs = Needs::Permission(Permission::WriteMembers);
 const WRITE: Needs = Needs::Permission(Permission::WriteWorkspaces);
 
@@ -17,6 +18,11 @@ pub(crate) fn routes() -> Routes {
     Routes::new()
         .on(Method::POST, "/auth/login", Nothing, auth::login)
         .on(Method::POST, "/auth/refresh", Nothing, auth::refresh)
+        .on(Method::POST, "/auth/logout", Nothing, auth::logout)
+        .on(Method::POST, "/auth/password", Login, auth::change_password)
+        .on(Method::GET, "/api-keys", READ, api_keys::list)
+        .on(Method::POST, "/api-keys", READ, api_keys::create)
+        .on(Method::DELETE, "/api-keys/{id}", REVOKE, api_keys::revoke)
         .on(Method::GET, "/organizations", Login, organizations::list)
         .on(Method::POST, "/organizations", Login, organizations::create)
         .on(Method::GET, "/organizations/{id}", READ, organizations::get)

@@ -3,7 +3,9 @@
 use nxmesh_core::{
     Actor,
     gateway::NewRegistrationToken,
-    tenancy::{NewMember, NewOrganization, NewWorkspace, Permission, Role},
+    tenancy::{
+        NewApiKey, NewMember, NewOrganization, NewWorkspace, OrganizationId, Permission, Role,
+    },
 };
 use nxmesh_server::{Needs, Route};
 use reqwest::{Method, StatusCode};
@@ -33,7 +35,7 @@ impl People {
                 users.create(&email, PASSWORD.to_owned().into()).await.unwrap();
             }
             let token = login(&email).await;
-            let actor = auth.authenticate(&token).unwrap();
+            let actor = auth.authenticate(&token).await.unwrap();
             members.push((role, token, actor));
         }
         Self { stranger, members }
@@ -49,7 +51,12 @@ fn email(role: Role) -> String {
 }
 
 /// One of each, in an organization of its own; answers the path of a route with their ids.
-async fn fill(server: &Given, people: &People, number: usize, route: &Route) -> String {
+async fn fill(
+    server: &Given,
+    people: &People,
+    number: usize,
+    route: &Route,
+) -> (String, OrganizationId) {
     let (mesh, owner) = (&server.mesh, people.owner());
     let slug = format!("acme-{number}");
     let new = NewOrganization { name: "Acme".into(), slug };
@@ -71,8 +78,16 @@ async fn fill(server: &Given, people: &People, number: usize, route: &Route) -> 
         expires_in_hours: 1,
     };
     let agent = gateway.agents().create_token(owner, workspace, new).await.unwrap().agent_id;
+    let new = NewApiKey {
+        organization_id: organization,
+        name: "ci".into(),
+        role: Role::Viewer,
+        expires_at: None,
+    };
+    let (key, _) = mesh.tenancy().api_keys().create(owner, new).await.unwrap();
     let id = match route.path.split('/').nth(1).unwrap() {
-        "organizations" => organization.to_string(),
+        "api-keys" if route.path.ends_with("{id}") => key.id.to_string(),
+        "organizations" | "api-keys" => organization.to_string(),
         "workspaces" => workspace.to_string(),
         "virtual-hosts" => host.unwrap().id.to_string(),
         "upstreams" => upstream.unwrap().id.to_string(),
@@ -80,15 +95,26 @@ async fn fill(server: &Given, people: &People, number: usize, route: &Route) -> 
         _ => String::new(),
     };
     let viewer = people.members[0].2.user_id().to_string();
-    format!("/v1{}", route.path.replace("{id}", &id).replace("{user_id}", &viewer))
+    let path = route.path.replace("{id}", &id).replace("{user_id}", &viewer);
+    let path = match (&route.method, route.path) {
+        (&Method::GET, "/api-keys") => format!("/v1{path}?organization_id={id}"),
+        _ => format!("/v1{path}"),
+    };
+    (path, organization)
 }
 
 /// What can be sent to a route: whoever may use it gets past its reading.
-fn body(route: &Route) -> Option<Value> {
+fn body(route: &Route, organization: OrganizationId) -> Option<Value> {
     let last = route.path.rsplit('/').next().unwrap();
     match (&route.method, last) {
         (&Method::POST, "login") => Some(json!({"email": EMAIL, "password": PASSWORD})),
-        (&Method::POST, "refresh") => Some(json!({"refresh_token": "x"})),
+        (&Method::POST, "api-keys") => {
+            Some(json!({"organization_id": organization, "name": "new", "role": "viewer"}))
+        }
+        (&Method::POST, "password") => {
+            Some(json!({"current_password": PASSWORD, "new_password": PASSWORD}))
+        }
+        (&Method::POST, "refresh" | "logout") => Some(json!({"refresh_token": "x"})),
         (&Method::POST, "organizations" | "workspaces") => {
             Some(json!({"name": "New", "slug": "new"}))
         }
@@ -116,8 +142,9 @@ async fn every_route_is_for_whom_its_rule_says() {
         );
         for (role, token) in asking {
             number += 1;
-            let path = fill(&server, &people, number, &route).await;
-            let answer = server.send_as(&route.method, &path, token.as_deref(), body(&route)).await;
+            let (path, organization) = fill(&server, &people, number, &route).await;
+            let body = body(&route, organization);
+            let answer = server.send_as(&route.method, &path, token.as_deref(), body).await;
             let who =
                 format!("{} {path} as {role:?}, with a token: {}", route.method, token.is_some());
             let refused = [401, 403, 404].contains(&answer.status.as_u16());
@@ -152,7 +179,7 @@ async fn a_refusal_says_which_role_it_needs() {
     let server = server().await;
     let people = People::make(&server).await;
     let route = nxmesh_server::routes().into_iter().find(|it| it.path == "/organizations/{id}");
-    let path = fill(&server, &people, 1, &route.unwrap()).await;
+    let (path, _) = fill(&server, &people, 1, &route.unwrap()).await;
     let viewer = &people.members[0].1;
     let answer = server.send_as(&Method::DELETE, &path, Some(viewer), None).await;
     assert_eq!(answer.status, 403);
@@ -187,7 +214,7 @@ async fn members_are_added_changed_and_removed_and_an_owner_stays() {
     assert_eq!(refused.refusal(), (422, "VALIDATION_ERROR", vec!["role"]));
 
     let me = server.mesh.tenancy().auth();
-    let me = me.authenticate(server.client.auth().access_token().unwrap().expose()).unwrap();
+    let me = me.authenticate(server.client.auth().access_token().unwrap().expose()).await.unwrap();
     for call in [Method::PATCH, Method::DELETE] {
         let path = format!("{path}/{}", me.user_id());
         let body = (call == Method::PATCH).then(|| json!({"role": "viewer"}));

@@ -9,6 +9,7 @@
 
 mod access;
 mod agents;
+mod api_keys;
 mod auth;
 mod envelope;
 mod given;

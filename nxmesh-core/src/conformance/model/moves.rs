@@ -10,7 +10,7 @@ use crate::{
         GatewayChange, SessionId, UpstreamId, VirtualHostId,
     },
     store::Stores,
-    tenancy::{Email, Organization, OrganizationId, TenancyChange, UserId, WorkspaceId},
+    tenancy::{ApiKeyId, Email, Organization, OrganizationId, TenancyChange, UserId, WorkspaceId},
 };
 
 /// Long enough never to matter.
@@ -76,6 +76,7 @@ pub(super) enum Read {
     UserByEmail(Email),
     Organizations(UserId, PageRequest),
     Members(OrganizationId, UserId, PageRequest),
+    ApiKeys(OrganizationId, Option<UserId>, ApiKeyId, PageRequest),
     Workspaces(Id<Organization>, PageRequest),
     Workspace(WorkspaceId, UserId),
     Heads(Vec<WorkspaceId>),
@@ -103,6 +104,11 @@ impl Read {
                 let members = text(tenancy.members(*of, *page).await);
                 let owners = text(tenancy.owners(*of).await);
                 members + &owners + &text(tenancy.role(*user, *of).await)
+            }
+            Self::ApiKeys(of, maker, id, page) => {
+                let keys = text(tenancy.api_keys(*of, *maker, *page).await);
+                let by_hash = tenancy.api_key_by_hash(&TokenHash::of(&id.to_string())).await;
+                keys + &text(tenancy.api_key(*id).await) + &text(by_hash)
             }
             Self::Workspaces(of, page) => text(tenancy.workspaces(*of, *page).await),
             Self::Workspace(id, member) => {

@@ -16,8 +16,8 @@ use crate::{
         VirtualHostId, link::CommandAction,
     },
     tenancy::{
-        Email, MasterKey, Organization, RefreshToken, Role, SealedSigningKey, Settings, Slug,
-        TenancyChange, UserId, Workspace,
+        ApiKey, ApiKeyId, Email, MasterKey, Organization, PasswordHash, RefreshToken, Role,
+        SealedSigningKey, Settings, Slug, TenancyChange, UserId, Workspace,
     },
 };
 
@@ -30,6 +30,7 @@ pub(super) struct Player {
     users: Vec<UserId>,
     organizations: Vec<Organization>,
     workspaces: Vec<Known>,
+    api_keys: Vec<ApiKeyId>,
     sessions: Vec<SessionId>,
     commands: Vec<CommandId>,
     refresh_tokens: Vec<TokenHash>,
@@ -55,6 +56,7 @@ impl Player {
             users: vec![given::id()],
             organizations: vec![given::organization("unknown", 0)],
             workspaces: vec![Known::new(given::workspace(given::id(), "unknown", 0))],
+            api_keys: vec![given::id()],
             sessions: vec![given::id()],
             commands: vec![given::id()],
             refresh_tokens: vec![TokenHash::of("unknown")],
@@ -200,6 +202,7 @@ impl Player {
                 let base = RevisionNumber(self.base(known.revision.0));
                 TenancyChange::DeleteWorkspace { id: known.id, base }
             }
+            12 if self.often() => self.api_key(seconds),
             12 => TenancyChange::RevokeFamily(Uuid::from_u128(self.below(6).into())),
             13 => {
                 let used = self.pick(|it| &it.refresh_tokens);
@@ -208,6 +211,24 @@ impl Player {
             _ => TenancyChange::AddRefreshToken(self.refresh_token()),
         };
         Change::Tenancy(Box::new(change))
+    }
+
+    fn api_key(&mut self, seconds: i64) -> TenancyChange {
+        match self.below(6) {
+            0 => TenancyChange::DeleteApiKey(self.pick(|it| &it.api_keys)),
+            1 => {
+                let password = PasswordHash::from_stored(format!("${}", self.below(9)));
+                TenancyChange::SetPassword { user: self.pick(|it| &it.users), password }
+            }
+            _ => {
+                let of = self.pick(|it| &it.organizations).id;
+                let maker = self.pick(|it| &it.users);
+                let expires_at = (self.below(2) == 0).then(|| given::at(seconds + 10));
+                let key = ApiKey { expires_at, ..given::api_key(of, maker, "key", seconds) };
+                let hash = TokenHash::of(&key.id.to_string());
+                TenancyChange::CreateApiKey { key, hash }
+            }
+        }
     }
 
     fn update_workspace(&mut self) -> TenancyChange {
@@ -338,6 +359,7 @@ impl Player {
                 self.organizations.retain(|it| it.id != organization.id);
                 self.organizations.push(organization.clone());
             }
+            TenancyChange::CreateApiKey { key, .. } => self.api_keys.push(key.id),
             TenancyChange::SetMember { organization, base, .. } => {
                 for it in self.organizations.iter_mut().filter(|it| it.id == *organization) {
                     it.version = base + 1;
@@ -392,6 +414,11 @@ impl Player {
                 self.page(),
             ),
             3 => Read::Workspaces(self.pick(|it| &it.organizations).id, self.page()),
+            4 if self.below(2) == 0 => {
+                let of = self.pick(|it| &it.organizations).id;
+                let maker = self.often().then(|| self.pick(|it| &it.users));
+                Read::ApiKeys(of, maker, self.pick(|it| &it.api_keys), self.page())
+            }
             4 => Read::Workspace(of, self.pick(|it| &it.users)),
             5 => Read::Heads(vec![of, self.pick(|it| &it.workspaces).workspace.id]),
             6 => Read::Snapshot(of),

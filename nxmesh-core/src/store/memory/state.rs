@@ -7,8 +7,8 @@ use crate::{
         VirtualHostId,
     },
     tenancy::{
-        Organization, OrganizationId, RefreshToken, Role, SealedSigningKey, User, UserId,
-        Workspace, WorkspaceId,
+        ApiKey, ApiKeyId, Organization, OrganizationId, RefreshToken, Role, SealedSigningKey, User,
+        UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -18,6 +18,7 @@ pub(super) struct State {
     pub(super) users: BTreeMap<UserId, User>,
     pub(super) organizations: BTreeMap<OrganizationId, Organization>,
     pub(super) members: BTreeMap<(UserId, OrganizationId), Role>,
+    pub(super) api_keys: BTreeMap<ApiKeyId, (ApiKey, TokenHash)>,
     pub(super) workspaces: BTreeMap<WorkspaceId, Head>,
     pub(super) refresh_tokens: BTreeMap<TokenHash, RefreshToken>,
     pub(super) signing_key: Option<SealedSigningKey>,

@@ -11,8 +11,8 @@ use crate::{
     Error, ErrorKind, Page, PageRequest, Result, RevisionNumber, TokenHash,
     gateway::{GatewayWrite, Moved, News},
     tenancy::{
-        Email, Member, Organization, OrganizationId, RefreshToken, Role, SealedSigningKey, Slug,
-        TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
+        ApiKey, ApiKeyId, Email, Member, Organization, OrganizationId, RefreshToken, Role,
+        SealedSigningKey, Slug, TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -93,6 +93,31 @@ impl TenancyStore for MemoryStore {
         Ok(page.of(all).map(Workspace::clone))
     }
 
+    async fn api_key(&self, id: ApiKeyId) -> Result<Option<ApiKey>> {
+        Ok(self.lock().api_keys.get(&id).map(|(key, _)| key.clone()))
+    }
+
+    async fn api_key_by_hash(&self, hash: &TokenHash) -> Result<Option<ApiKey>> {
+        let state = self.lock();
+        let found = state.api_keys.values().find(|(_, it)| it == hash);
+        Ok(found.map(|(key, _)| key.clone()))
+    }
+
+    async fn api_keys(
+        &self,
+        of: OrganizationId,
+        maker: Option<UserId>,
+        page: PageRequest,
+    ) -> Result<Page<ApiKey>> {
+        let state = self.lock();
+        let meant = |it: &&ApiKey| {
+            it.organization_id == of && maker.is_none_or(|maker| it.user_id == maker)
+        };
+        let mut all: Vec<_> = state.api_keys.values().map(|(key, _)| key).filter(meant).collect();
+        all.sort_by_key(|it| (it.created_at, it.id));
+        Ok(page.of(all).map(ApiKey::clone))
+    }
+
     async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>> {
         Ok(self.lock().refresh_tokens.get(hash).cloned())
     }
@@ -110,10 +135,11 @@ impl TenancyStore for MemoryStore {
     }
 
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64> {
-        let tokens = &mut self.lock().refresh_tokens;
-        let count = tokens.len();
-        tokens.retain(|_, it| it.expires_at >= before);
-        Ok((count - tokens.len()) as u64)
+        let mut state = self.lock();
+        let count = state.refresh_tokens.len() + state.api_keys.len();
+        state.refresh_tokens.retain(|_, it| it.expires_at >= before);
+        state.api_keys.retain(|_, (it, _)| it.expires_at.is_none_or(|end| end >= before));
+        Ok((count - state.refresh_tokens.len() - state.api_keys.len()) as u64)
     }
 }
 
@@ -128,6 +154,22 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
                 return Err(conflict("the e-mail address is taken"));
             }
             state.users.insert(user.id, user);
+        }
+        TenancyChange::SetPassword { user, password } => {
+            check_user(state, user)?;
+            state.users.entry(user).and_modify(|it| it.password = password);
+            state.refresh_tokens.retain(|_, it| it.user_id != user);
+        }
+        TenancyChange::CreateApiKey { key, hash } => {
+            if !state.organizations.contains_key(&key.organization_id) {
+                return Err(Error::not_found("organization", key.organization_id));
+            }
+            check_user(state, key.user_id)?;
+            state.api_keys.insert(key.id, (key, hash));
+        }
+        TenancyChange::DeleteApiKey(id) => {
+            let missing = || Error::not_found("API key", id);
+            state.api_keys.remove(&id).ok_or_else(missing)?;
         }
         TenancyChange::CreateOrganization { organization, owner } => {
             check_organization_slug(state, organization.id, &organization.slug)?;
@@ -146,6 +188,7 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
                 return Err(conflict("the organization has workspaces"));
             }
             state.organizations.remove(&id);
+            state.api_keys.retain(|_, (it, _)| it.organization_id != id);
             state.members.retain(|(_, organization), _| *organization != id);
         }
         TenancyChange::SetMember { organization, base, user, role } => {

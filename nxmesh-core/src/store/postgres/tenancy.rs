@@ -8,7 +8,7 @@ use super::{
     PostgresStore,
     connections::Statement,
     error::constraint,
-    rows::{PAGE, body, id, key, page, revision},
+    rows::{PAGE, body, find, id, key, page, revision},
 };
 use crate::{
     Error, ErrorKind, Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
@@ -18,8 +18,9 @@ use crate::{
         slug_taken,
     },
     tenancy::{
-        Email, Member, Organization, OrganizationId, PasswordHash, RefreshToken, Role, Sealed,
-        SealedSigningKey, TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
+        ApiKey, ApiKeyId, Email, Member, Organization, OrganizationId, PasswordHash, RefreshToken,
+        Role, Sealed, SealedSigningKey, TenancyChange, TenancyStore, User, UserId, Workspace,
+        WorkspaceId,
     },
 };
 
@@ -122,6 +123,31 @@ impl TenancyStore for PostgresStore {
         page(&self.database, sql, key(of), request, |row| body(row, PAGE)).await
     }
 
+    async fn api_key(&self, id: ApiKeyId) -> Result<Option<ApiKey>> {
+        let statement = sqlx::query("SELECT body FROM api_keys WHERE id = $1");
+        find(&self.database, statement.bind(key(id))).await
+    }
+
+    async fn api_key_by_hash(&self, hash: &TokenHash) -> Result<Option<ApiKey>> {
+        let statement = sqlx::query("SELECT body FROM api_keys WHERE hash = $1");
+        find(&self.database, statement.bind(hash.as_bytes())).await
+    }
+
+    async fn api_keys(
+        &self,
+        of: OrganizationId,
+        maker: Option<UserId>,
+        request: PageRequest,
+    ) -> Result<Page<ApiKey>> {
+        let statement = sqlx::query(
+            "SELECT body FROM api_keys WHERE organization_id = $1 AND user_id = coalesce($2, user_id)
+             ORDER BY created_at, id",
+        );
+        let rows = self.database.all(statement.bind(key(of)).bind(maker.map(key))).await?;
+        let keys = rows.iter().map(|row| body(row, 0)).collect::<Result<Vec<_>>>()?;
+        Ok(request.of(keys))
+    }
+
     async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>> {
         let sql = "SELECT family, user_id, expires_at, used FROM refresh_tokens WHERE hash = $1";
         let row = self.database.optional(sqlx::query(sql).bind(hash.as_bytes())).await?;
@@ -151,6 +177,17 @@ impl TenancyStore for PostgresStore {
         match change {
             TenancyChange::CreateFirstUser(user) => self.create_first_user(&user).await,
             TenancyChange::CreateUser(user) => self.create_user(&user).await,
+            TenancyChange::SetPassword { user, password } => {
+                self.set_password(user, &password).await
+            }
+            TenancyChange::CreateApiKey { key, hash } => self.create_api_key(&key, hash).await,
+            TenancyChange::DeleteApiKey(id) => {
+                let statement = sqlx::query("DELETE FROM api_keys WHERE id = $1");
+                match self.database.execute(statement.bind(key(id))).await? {
+                    0 => Err(Error::not_found("API key", id)),
+                    _ => Ok(()),
+                }
+            }
             TenancyChange::CreateOrganization { organization, owner } => {
                 self.create_organization(&organization, owner).await
             }
@@ -181,8 +218,14 @@ impl TenancyStore for PostgresStore {
     }
 
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64> {
-        let statement = sqlx::query("DELETE FROM refresh_tokens WHERE expires_at < $1");
-        self.database.execute(statement.bind(micros(before))).await
+        let mut dropped = 0;
+        for sql in [
+            "DELETE FROM refresh_tokens WHERE expires_at < $1",
+            "DELETE FROM api_keys WHERE expires_at < $1",
+        ] {
+            dropped += self.database.execute(sqlx::query(sql).bind(micros(before))).await?;
+        }
+        Ok(dropped)
     }
 }
 
@@ -207,6 +250,45 @@ impl PostgresStore {
         let made = self.database.execute(bind_user(statement, user)).await;
         made.map(|_| ()).map_err(|error| match constraint(&error) {
             Some("users_email_key_key") => conflict("the e-mail address is taken"),
+            _ => error,
+        })
+    }
+
+    async fn set_password(&self, id: UserId, password: &PasswordHash) -> Result<()> {
+        let statement = sqlx::query(
+            "WITH changed AS (
+                 UPDATE users SET password = $2 WHERE id = $1 RETURNING id
+             ), revoked AS (
+                 DELETE FROM refresh_tokens USING changed WHERE user_id = changed.id
+             )
+             SELECT EXISTS (SELECT FROM changed)",
+        );
+        let statement = statement.bind(key(id)).bind(password.as_str().to_owned());
+        match self.database.one(statement).await?.try_get(0)? {
+            true => Ok(()),
+            false => Err(Error::not_found("user", id)),
+        }
+    }
+
+    async fn create_api_key(&self, api_key: &ApiKey, hash: TokenHash) -> Result<()> {
+        let statement = sqlx::query(
+            "INSERT INTO api_keys (id, hash, organization_id, user_id, expires_at, created_at, body)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        );
+        let statement = statement
+            .bind(key(api_key.id))
+            .bind(hash.as_bytes().to_vec())
+            .bind(key(api_key.organization_id))
+            .bind(key(api_key.user_id))
+            .bind(api_key.expires_at.map(micros))
+            .bind(micros(api_key.created_at))
+            .bind(to_body(api_key)?);
+        let made = self.database.execute(statement).await;
+        made.map(|_| ()).map_err(|error| match constraint(&error) {
+            Some("api_keys_organization_id_fkey") => {
+                Error::not_found("organization", api_key.organization_id)
+            }
+            Some("api_keys_user_id_fkey") => Error::not_found("user", api_key.user_id),
             _ => error,
         })
     }

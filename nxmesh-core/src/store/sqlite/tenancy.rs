@@ -9,7 +9,7 @@ use super::{
     SqliteStore,
     error::is_taken,
     history,
-    rows::{body, key, page},
+    rows::{all, body, find, key, page},
     writer::Written,
 };
 use crate::{
@@ -20,8 +20,9 @@ use crate::{
         slug_taken,
     },
     tenancy::{
-        Email, Member, Organization, OrganizationId, PasswordHash, RefreshToken, Role, Sealed,
-        SealedSigningKey, TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
+        ApiKey, ApiKeyId, Email, Member, Organization, OrganizationId, PasswordHash, RefreshToken,
+        Role, Sealed, SealedSigningKey, TenancyChange, TenancyStore, User, UserId, Workspace,
+        WorkspaceId,
     },
 };
 
@@ -139,6 +140,32 @@ impl TenancyStore for SqliteStore {
             .await
     }
 
+    async fn api_key(&self, id: ApiKeyId) -> Result<Option<ApiKey>> {
+        let sql = "SELECT body FROM api_keys WHERE id = ?1";
+        self.database.read(move |db| find(db, sql, [key(&id)])).await
+    }
+
+    async fn api_key_by_hash(&self, hash: &TokenHash) -> Result<Option<ApiKey>> {
+        let hash = *hash;
+        let sql = "SELECT body FROM api_keys WHERE hash = ?1";
+        self.database.read(move |db| find(db, sql, [hash.as_bytes()])).await
+    }
+
+    async fn api_keys(
+        &self,
+        of: OrganizationId,
+        maker: Option<UserId>,
+        request: PageRequest,
+    ) -> Result<Page<ApiKey>> {
+        let sql = "SELECT body FROM api_keys WHERE organization_id = ?1 AND user_id = coalesce(?2, user_id)
+                   ORDER BY created_at, id";
+        let read = move |db: &Connection| {
+            let keys: Vec<ApiKey> = all(db, sql, (key(&of), maker.as_ref().map(key)))?;
+            Ok(request.of(keys))
+        };
+        self.database.read(read).await
+    }
+
     async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>> {
         let hash = *hash;
         self.database.read(move |db| refresh_token(db, hash)).await
@@ -159,8 +186,10 @@ impl TenancyStore for SqliteStore {
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64> {
         let write = move |db: &Connection| {
             let sql = "DELETE FROM refresh_tokens WHERE expires_at < ?1";
-            let dropped = db.prepare_cached(sql)?.execute([micros(before)])?;
-            Ok(Written::quietly(dropped as u64))
+            let tokens = db.prepare_cached(sql)?.execute([micros(before)])?;
+            let sql = "DELETE FROM api_keys WHERE expires_at < ?1";
+            let keys = db.prepare_cached(sql)?.execute([micros(before)])?;
+            Ok(Written::quietly((tokens + keys) as u64))
         };
         self.database.write(write).await
     }
@@ -176,6 +205,14 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
             insert_user(db, &user)?;
         }
         TenancyChange::CreateUser(user) => insert_user(db, &user)?,
+        TenancyChange::SetPassword { user, password } => set_password(db, user, &password)?,
+        TenancyChange::CreateApiKey { key, hash } => insert_api_key(db, &key, hash)?,
+        TenancyChange::DeleteApiKey(id) => {
+            let sql = "DELETE FROM api_keys WHERE id = ?1";
+            if db.prepare_cached(sql)?.execute([key(&id)])? == 0 {
+                return Err(Error::not_found("API key", id));
+            }
+        }
         TenancyChange::CreateOrganization { organization, owner } => {
             insert_organization(db, &organization)?;
             db.prepare_cached(
@@ -249,6 +286,40 @@ fn insert_user(db: &Connection, user: &User) -> Result<()> {
     db.prepare_cached("INSERT INTO users (id, email, email_key, password, created_at) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute((key(id), email.as_str(), email.key(), password.as_str(), micros(*created_at)))
         .map_err(|error| refuse(error, || conflict("the e-mail address is taken")))?;
+    Ok(())
+}
+
+fn set_password(db: &Connection, id: UserId, password: &PasswordHash) -> Result<()> {
+    let sql = "UPDATE users SET password = ?2 WHERE id = ?1";
+    if db.prepare_cached(sql)?.execute((key(&id), password.as_str()))? == 0 {
+        return Err(Error::not_found("user", id));
+    }
+    db.prepare_cached("DELETE FROM refresh_tokens WHERE user_id = ?1")?.execute([key(&id)])?;
+    Ok(())
+}
+
+fn insert_api_key(db: &Connection, api_key: &ApiKey, hash: TokenHash) -> Result<()> {
+    for (noun, table, id) in [
+        ("organization", "organizations", *api_key.organization_id.as_uuid()),
+        ("user", "users", *api_key.user_id.as_uuid()),
+    ] {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE id = ?1)");
+        if !db.prepare_cached(&sql)?.query_row([id.as_bytes()], |row| row.get::<_, bool>(0))? {
+            return Err(Error::not_found(noun, id));
+        }
+    }
+    let sql =
+        "INSERT INTO api_keys (id, hash, organization_id, user_id, expires_at, created_at, body)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    db.prepare_cached(sql)?.execute((
+        key(&api_key.id),
+        hash.as_bytes(),
+        key(&api_key.organization_id),
+        key(&api_key.user_id),
+        api_key.expires_at.map(micros),
+        micros(api_key.created_at),
+        to_body(api_key)?,
+    ))?;
     Ok(())
 }
 

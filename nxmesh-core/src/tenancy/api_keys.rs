@@ -1,0 +1,98 @@
+use crate::{
+    Actor, Error, ErrorKind, FieldCode, FieldError, Page, PageRequest, Result, Secret, TokenHash,
+    clock::new_id,
+    tenancy::{
+        ApiKey, ApiKeyId, Context, NewApiKey, OrganizationId, Organizations, Permission,
+        TenancyChange, access,
+    },
+    token::new_token,
+};
+
+/// How an API key begins.
+pub(crate) const API_KEY_PREFIX: &str = "nxmesh_key_";
+
+/// What programs log in with: `mesh.tenancy().api_keys()`.
+#[derive(Debug, Clone)]
+pub struct ApiKeys {
+    context: Context,
+}
+
+impl ApiKeys {
+    pub(crate) const fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Those of an organization, in order of creation; whoever may not revoke others' keys
+    /// sees their own.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such organization.
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        of: OrganizationId,
+        page: PageRequest,
+    ) -> Result<Page<ApiKey>> {
+        let (_, role) = self.organizations().held(actor, of, Permission::Read).await?;
+        let all = access::check(role, Permission::RevokeApiKeys).is_ok();
+        let maker = (!all).then(|| actor.user_id());
+        self.context.store.api_keys(of, maker, page).await
+    }
+
+    /// Makes one. Its text is answered only here.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such organization,
+    /// [`Invalid`](ErrorKind::Invalid) when the time is over already,
+    /// [`Forbidden`](ErrorKind::Forbidden) for a role above the actor's own.
+    pub async fn create(&self, actor: &Actor, new: NewApiKey) -> Result<(ApiKey, Secret<String>)> {
+        let of = new.organization_id;
+        let (_, role) = self.organizations().held(actor, of, Permission::Read).await?;
+        let name = new.parse_name()?;
+        let now = self.context.clock.now();
+        if new.expires_at.is_some_and(|end| end <= now) {
+            let (field, message) = ("expires_at".to_owned(), "must be in the future".to_owned());
+            let code = FieldCode::OutOfRange;
+            return Err(Error::invalid(vec![FieldError { field, message, code }]));
+        }
+        if new.role > role {
+            let message = format!(
+                "a key with the role {} needs a maker with that role; yours is {role}",
+                new.role
+            );
+            return Err(Error::new(ErrorKind::Forbidden, message));
+        }
+        let text = new_token(API_KEY_PREFIX);
+        let key = ApiKey {
+            id: new_id(self.context.clock.as_ref()),
+            organization_id: of,
+            name,
+            role: new.role,
+            user_id: actor.user_id(),
+            expires_at: new.expires_at,
+            created_at: now,
+        };
+        let hash = TokenHash::of(text.expose());
+        self.context.store.commit(TenancyChange::CreateApiKey { key: key.clone(), hash }).await?;
+        Ok((key, text))
+    }
+
+    /// Revokes one: one's own, or any with the permission.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), [`Forbidden`](ErrorKind::Forbidden).
+    pub async fn revoke(&self, actor: &Actor, id: ApiKeyId) -> Result<()> {
+        let missing = || Error::not_found("API key", id);
+        let key = self.context.store.api_key(id).await?.ok_or_else(missing)?;
+        let held = self.organizations().held(actor, key.organization_id, Permission::Read).await;
+        let (_, role) = held.map_err(|error| error.or_missing(missing))?;
+        if key.user_id != actor.user_id() {
+            access::check(role, Permission::RevokeApiKeys)?;
+        }
+        self.context.store.commit(TenancyChange::DeleteApiKey(id)).await
+    }
+
+    fn organizations(&self) -> Organizations {
+        Organizations::new(self.context.clone())
+    }
+}
