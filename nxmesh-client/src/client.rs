@@ -9,7 +9,7 @@ use reqwest::{Response, StatusCode, Url, header};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    Agents, ApiError, ApiKeys, Auth, Error, Members, Organizations, Result, Upstreams,
+    Agents, ApiError, ApiKeys, Auth, Error, Members, Organizations, Result, Revisions, Upstreams,
     VirtualHosts, Workspaces, request::Call, tenancy::Tokens,
 };
 
@@ -120,6 +120,12 @@ impl Client {
     #[must_use]
     pub fn auth(&self) -> Auth {
         Auth::new(self.clone())
+    }
+
+    /// What a workspace was.
+    #[must_use]
+    pub fn revisions(&self) -> Revisions {
+        Revisions::new(self.clone())
     }
 
     /// What programs log in with.

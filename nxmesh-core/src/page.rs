@@ -64,6 +64,12 @@ impl PageRequest {
         }
         Page { data, meta: PageMeta { page: self.page, per_page: self.per_page, total } }
     }
+
+    /// The page of a list, of which these are the items that stand on it.
+    #[must_use]
+    pub fn part<T>(self, data: Vec<T>, total: u64) -> Page<T> {
+        Page { data, meta: PageMeta { page: self.page, per_page: self.per_page, total } }
+    }
 }
 
 impl Default for PageRequest {

@@ -436,3 +436,51 @@ pub async fn secrets_that_expired_are_dropped(stores: &Stores) {
         assert_eq!(found.is_some(), there, "{text}");
     }
 }
+
+pub async fn a_state_is_what_the_history_made_of_it(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let (host, upstream) = (virtual_host(workspace.id, "a", 0), upstream(workspace.id, "a", 0));
+    let later = crate::gateway::VirtualHost {
+        spec: virtual_host(workspace.id, "b", 0).spec,
+        revision: RevisionNumber(2),
+        ..host.clone()
+    };
+    let steps = [
+        vec![
+            GatewayWrite::PutUpstream(Arc::new(upstream.clone())),
+            GatewayWrite::PutVirtualHost(Arc::new(host.clone())),
+        ],
+        vec![GatewayWrite::PutVirtualHost(Arc::new(later.clone()))],
+        vec![GatewayWrite::DeleteVirtualHost(host.id), GatewayWrite::DeleteUpstream(upstream.id)],
+    ];
+    let mut states = vec![content(&Snapshot::empty(workspace.id))];
+    for (base, writes) in (0..).zip(steps) {
+        stores.gateway.commit(change(workspace.id, base, writes)).await.unwrap();
+        states.push(content(&stores.gateway.snapshot(workspace.id).await.unwrap().unwrap()));
+    }
+    for (number, state) in (0..).map(RevisionNumber).zip(states) {
+        let found = stores.gateway.state_at(workspace.id, number).await.unwrap().unwrap();
+        assert_eq!(content(&found), state, "{number}");
+    }
+    let beyond = stores.gateway.state_at(workspace.id, RevisionNumber(4)).await.unwrap();
+    assert!(beyond.is_none());
+    assert!(stores.gateway.state_at(id(), RevisionNumber(0)).await.unwrap().is_none());
+}
+
+pub async fn revisions_are_listed_by_number_in_pages(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let mut made = Vec::new();
+    for base in 0..5 {
+        let mut change = change(workspace.id, base, Vec::new());
+        change.steps[0].revision.reason = format!("reason {base}");
+        made.push(change.steps[0].revision.clone());
+        stores.gateway.commit(change).await.unwrap();
+    }
+    for (number, wanted) in [(1, &made[..2]), (3, &made[4..]), (4, &[])] {
+        let page = PageRequest::new(number, 2).unwrap();
+        let page = stores.gateway.revisions(workspace.id, page).await.unwrap();
+        assert_eq!((page.data.as_slice(), page.meta.total), (wanted, 5));
+    }
+    let none = stores.gateway.revisions(id(), PageRequest::default()).await.unwrap();
+    assert_eq!((none.data.len(), none.meta.total), (0, 0));
+}

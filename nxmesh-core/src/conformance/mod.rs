@@ -85,6 +85,8 @@ macro_rules! store_conformance_tests {
             of_sixty_four_writers_none_loses_a_change,
             a_connection_holds_an_agent_until_a_newer_one_does,
             secrets_that_expired_are_dropped,
+            a_state_is_what_the_history_made_of_it,
+            revisions_are_listed_by_number_in_pages,
         );
         $crate::store_conformance_tests!(@ $open, commands:
             a_command_waits_for_its_agent_and_is_taken_once,

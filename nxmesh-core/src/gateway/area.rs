@@ -6,7 +6,7 @@ use tokio_util::sync::DropGuard;
 use crate::{
     Clock, Result, Tasks,
     gateway::{
-        Agents, GatewayStore, Upstreams, VirtualHosts,
+        Agents, GatewayStore, Revisions, Upstreams, VirtualHosts,
         context::Context,
         dispatch,
         fleet::Fleet,
@@ -54,6 +54,12 @@ impl Gateway {
     #[must_use]
     pub fn virtual_hosts(&self) -> VirtualHosts {
         VirtualHosts::new(self.context.clone())
+    }
+
+    /// What a workspace was.
+    #[must_use]
+    pub fn revisions(&self) -> Revisions {
+        Revisions::new(self.context.clone())
     }
 
     /// What stands behind it.

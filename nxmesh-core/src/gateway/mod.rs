@@ -12,6 +12,8 @@ pub mod location_parts;
 mod names;
 pub mod nginx;
 mod projection;
+mod revision_diff;
+mod revisions;
 mod selector;
 mod snapshot;
 mod store;
@@ -52,6 +54,8 @@ pub use self::{
     },
     names::{ObjectName, ServerAddress, ServerName},
     projection::{ConfigUpdate, Projection},
+    revision_diff::{FileChange, ObjectChange, ObjectKind, RevisionDiff, RevisionState},
+    revisions::Revisions,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,
     store::{

@@ -64,6 +64,13 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     /// One state of a workspace; `None` when there is no such revision.
     async fn revision(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Option<Revision>>;
 
+    /// In order of their numbers.
+    async fn revisions(&self, of: WorkspaceId, page: PageRequest) -> Result<Page<Revision>>;
+
+    /// A workspace as the history made it up to a revision, 0 being empty; `None` when there is
+    /// no such workspace or revision.
+    async fn state_at(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Option<Snapshot>>;
+
     /// Applies all of `change`, or nothing, and then announces it. An object that several of
     /// its steps write ends as the last one writes it.
     ///

@@ -2,6 +2,7 @@
 
 mod agents;
 mod grpc;
+mod revisions;
 mod routes;
 mod upstreams;
 mod virtual_hosts;

@@ -1,7 +1,7 @@
 use http::Method;
 use nxmesh_core::tenancy::Permission;
 
-use super::{agents, upstreams, virtual_hosts};
+use super::{agents, revisions, upstreams, virtual_hosts};
 use crate::http::{Needs, Routes};
 
 const READ: Needs = Needs::Permission(Permission::Read);
@@ -23,6 +23,10 @@ pub(crate) fn routes() -> Routes {
         .on(Method::GET, "/virtual-hosts/{id}", READ, virtual_hosts::get)
         .on(Method::PATCH, "/virtual-hosts/{id}", SERVED, virtual_hosts::update)
         .on(Method::DELETE, "/virtual-hosts/{id}", SERVED, virtual_hosts::delete)
+        .on(Method::GET, "/workspaces/{id}/revisions", READ, revisions::list)
+        .on(Method::GET, "/workspaces/{id}/revisions/{n}", READ, revisions::get)
+        .on(Method::GET, "/workspaces/{id}/revisions/{n}/diff/{m}", READ, revisions::diff)
+        .on(Method::POST, "/workspaces/{id}/revisions/{n}/restore", SERVED, revisions::restore)
         .on(Method::GET, "/workspaces/{id}/upstreams", READ, upstreams::list)
         .on(Method::POST, "/workspaces/{id}/upstreams", SERVED, upstreams::create)
         .on(Method::GET, "/upstreams/{id}", READ, upstreams::get)

@@ -6,7 +6,10 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{StatusCode, header};
-use nxmesh_core::{Actor, Error, FieldCode, FieldError, Id, IfMatch, Mesh, PageRequest, from_json};
+use nxmesh_core::{
+    Actor, Error, FieldCode, FieldError, Id, IfMatch, Mesh, PageRequest, RevisionNumber, from_json,
+    tenancy::WorkspaceId,
+};
 use serde::de::DeserializeOwned;
 
 use crate::http::{ApiError, RequestId};
@@ -58,6 +61,27 @@ impl<T, U, S: Send + Sync> FromRequestParts<S> for IdPair<T, U> {
             Some(Self(Id::from_str(&outer).ok()?, Id::from_str(&inner).ok()?))
         });
         ids.ok_or_else(ApiError::unknown_path)
+    }
+}
+
+/// A workspace in the path, and revisions of it.
+pub(crate) struct RevisionPath<const N: usize>(
+    pub(crate) WorkspaceId,
+    pub(crate) [RevisionNumber; N],
+);
+
+impl<const N: usize, S: Send + Sync> FromRequestParts<S> for RevisionPath<N> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let texts = Path::<Vec<String>>::from_request_parts(parts, state).await;
+        let read = |texts: Vec<String>| {
+            let (id, numbers) = texts.split_first()?;
+            let numbers: Option<Vec<_>> =
+                numbers.iter().map(|it| it.parse().ok().map(RevisionNumber)).collect();
+            Some(Self(id.parse().ok()?, numbers?.try_into().ok()?))
+        };
+        texts.ok().and_then(|Path(texts)| read(texts)).ok_or_else(ApiError::unknown_path)
     }
 }
 

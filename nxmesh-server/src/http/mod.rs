@@ -10,7 +10,7 @@ mod routes;
 
 pub(crate) use self::{
     error::ApiError,
-    extract::{Authenticated, Body, Condition, IdPair, IdPath, ListQuery, PageQuery},
+    extract::{Authenticated, Body, Condition, IdPair, IdPath, ListQuery, PageQuery, RevisionPath},
     reply::{Created, Object},
     request_id::RequestId,
     routes::Routes,

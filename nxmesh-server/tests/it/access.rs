@@ -95,7 +95,12 @@ async fn fill(
         _ => String::new(),
     };
     let viewer = people.members[0].2.user_id().to_string();
-    let path = route.path.replace("{id}", &id).replace("{user_id}", &viewer);
+    let path = route
+        .path
+        .replace("{id}", &id)
+        .replace("{user_id}", &viewer)
+        .replace("{n}", "1")
+        .replace("{m}", "2");
     let path = match (&route.method, route.path) {
         (&Method::GET, "/api-keys") => format!("/v1{path}?organization_id={id}"),
         _ => format!("/v1{path}"),

@@ -15,6 +15,7 @@ mod envelope;
 mod given;
 mod grpc;
 mod organizations;
+mod revisions;
 mod upstreams;
 mod virtual_hosts;
 mod workspaces;

@@ -83,6 +83,7 @@ pub(super) enum Read {
     Snapshot(WorkspaceId),
     Writes(WorkspaceId, RevisionNumber),
     Revision(WorkspaceId, RevisionNumber),
+    Revisions(WorkspaceId, PageRequest),
     VirtualHosts(WorkspaceId, PageRequest),
     Upstreams(WorkspaceId, PageRequest),
     Agents(WorkspaceId, AgentFilter, PageRequest),
@@ -121,7 +122,11 @@ impl Read {
             }
             Self::Snapshot(of) => text(gateway.snapshot(*of).await),
             Self::Writes(of, after) => text(gateway.writes_since(*of, *after).await),
-            Self::Revision(of, number) => text(gateway.revision(*of, *number).await),
+            Self::Revision(of, number) => {
+                let state = text(gateway.state_at(*of, *number).await);
+                state + &text(gateway.revision(*of, *number).await)
+            }
+            Self::Revisions(of, page) => text(gateway.revisions(*of, *page).await),
             Self::VirtualHosts(of, page) => text(gateway.virtual_hosts(*of, *page).await),
             Self::Upstreams(of, page) => text(gateway.upstreams(*of, *page).await),
             Self::Agents(of, filter, page) => text(gateway.agents(*of, filter, *page).await),

@@ -424,6 +424,7 @@ impl Player {
             6 => Read::Snapshot(of),
             7 => Read::Writes(of, RevisionNumber(self.below(known.head + 2))),
             8 => Read::Revision(of, RevisionNumber(self.below(known.head + 2))),
+            9 if self.below(2) == 0 => Read::Revisions(of, self.page()),
             9 => Read::VirtualHosts(of, self.page()),
             10 => Read::Upstreams(of, self.page()),
             11 => Read::Agents(of, self.filter(), self.page()),

@@ -98,6 +98,23 @@ impl GatewayStore for MemoryStore {
         Ok(history.iter().map(|(revision, _)| revision).find(|it| it.number == number).cloned())
     }
 
+    async fn revisions(&self, of: WorkspaceId, page: PageRequest) -> Result<Page<Revision>> {
+        let state = self.lock();
+        let history =
+            state.workspaces.get(&of).map(|head| head.history.as_slice()).unwrap_or_default();
+        Ok(page.of(history.iter().map(|(revision, _)| revision.clone())))
+    }
+
+    async fn state_at(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Option<Snapshot>> {
+        let state = self.lock();
+        let head = state.workspaces.get(&of).filter(|head| number <= head.number());
+        let Some(head) = head else { return Ok(None) };
+        let until = head.history.iter().filter(|(revision, _)| revision.number <= number);
+        let mut snapshot = Snapshot::empty(of);
+        snapshot.apply(number, until.flat_map(|(_, writes)| writes.iter().cloned()));
+        Ok(Some(snapshot))
+    }
+
     async fn commit(&self, change: GatewayChange) -> Result<()> {
         let revision = Some(change.head());
         let GatewayChange { workspace_id, base, steps } = change;

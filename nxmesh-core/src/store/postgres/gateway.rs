@@ -23,7 +23,7 @@ use crate::{
         SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::codec::{
-        AGENT, RevisionRows, WriteRow, from_body, micros, number, time, to_body, to_write,
+        AGENT, RevisionRows, WriteRow, corrupt, from_body, micros, number, time, to_body, to_write,
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -121,6 +121,42 @@ impl GatewayStore for PostgresStore {
         let statement =
             sqlx::query("SELECT body FROM revisions WHERE workspace_id = $1 AND number = $2");
         find(&self.database, statement.bind(key(of)).bind(number(at.0)?)).await
+    }
+
+    async fn revisions(&self, of: WorkspaceId, request: PageRequest) -> Result<Page<Revision>> {
+        let statement = sqlx::query(
+            "SELECT total, page.body
+             FROM (SELECT count(*) AS total FROM revisions WHERE workspace_id = $1) AS all_of_them
+             LEFT JOIN (
+                 SELECT number, body FROM revisions WHERE workspace_id = $1
+                 ORDER BY number LIMIT $2 OFFSET $3
+             ) AS page ON true ORDER BY number",
+        );
+        let (limit, offset) = (number(request.per_page())?, number(request.offset())?);
+        let statement = statement.bind(key(of)).bind(limit).bind(offset);
+        let rows = self.database.all(statement).await?;
+        let total: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+        let bodies = rows.iter().map(|row| Ok(row.try_get::<Option<&str>, _>(1)?));
+        let bodies = bodies.filter_map(Result::transpose);
+        let data = bodies.map(|body| body.and_then(from_body)).collect::<Result<_>>()?;
+        Ok(request.part(data, u64::try_from(total).map_err(corrupt)?))
+    }
+
+    async fn state_at(&self, of: WorkspaceId, at: RevisionNumber) -> Result<Option<Snapshot>> {
+        let statement = sqlx::query(
+            "SELECT head, kind, object_id, writes.body
+             FROM workspaces LEFT JOIN writes ON workspace_id = id AND number <= $2
+             WHERE id = $1 AND head >= $2 ORDER BY number, position",
+        );
+        let rows = self.database.all(statement.bind(key(of)).bind(number(at.0)?)).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let writes = rows.iter().filter_map(|row| write(row).transpose());
+        let writes = writes.collect::<Result<Vec<_>>>()?;
+        let mut snapshot = Snapshot::empty(of);
+        snapshot.apply(at, writes);
+        Ok(Some(snapshot))
     }
 
     async fn commit(&self, change: GatewayChange) -> Result<()> {

@@ -19,8 +19,8 @@ use crate::{
         SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::codec::{
-        AGENT, RevisionRows, UPSTREAM, VIRTUAL_HOST, WriteRow, from_body, micros, number, time,
-        to_body,
+        AGENT, RevisionRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body, micros, number,
+        time, to_body,
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -119,6 +119,33 @@ impl GatewayStore for SqliteStore {
     async fn revision(&self, of: WorkspaceId, at: RevisionNumber) -> Result<Option<Revision>> {
         let sql = "SELECT body FROM revisions WHERE workspace_id = ?1 AND number = ?2";
         self.database.read(move |db| find(db, sql, (key(&of), number(at.0)?))).await
+    }
+
+    async fn revisions(&self, of: WorkspaceId, request: PageRequest) -> Result<Page<Revision>> {
+        let read = move |db: &Connection| {
+            let total: i64 = db
+                .prepare_cached("SELECT count(*) FROM revisions WHERE workspace_id = ?1")?
+                .query_row([key(&of)], |row| row.get(0))?;
+            let sql = "SELECT body FROM revisions WHERE workspace_id = ?1
+                       ORDER BY number LIMIT ?2 OFFSET ?3";
+            let (limit, offset) = (number(request.per_page())?, number(request.offset())?);
+            let data = all(db, sql, (key(&of), limit, offset))?;
+            Ok(request.part(data, u64::try_from(total).map_err(corrupt)?))
+        };
+        self.database.read(read).await
+    }
+
+    async fn state_at(&self, of: WorkspaceId, at: RevisionNumber) -> Result<Option<Snapshot>> {
+        let read = move |db: &Connection| {
+            let head = history::head(db, of)?;
+            if head.is_none_or(|head| at > head) {
+                return Ok(None);
+            }
+            let mut snapshot = Snapshot::empty(of);
+            snapshot.apply(at, history::until(db, of, at)?);
+            Ok(Some(snapshot))
+        };
+        self.database.read(read).await
     }
 
     async fn commit(&self, change: GatewayChange) -> Result<()> {

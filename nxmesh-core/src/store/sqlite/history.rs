@@ -51,10 +51,30 @@ pub(super) fn since(
     id: WorkspaceId,
     after: RevisionNumber,
 ) -> Result<Vec<GatewayWrite>> {
-    let mut statement = db.prepare_cached(
-        "SELECT kind, object_id, body FROM writes WHERE workspace_id = ?1 AND number > ?2 ORDER BY number, position",
-    )?;
-    let mut rows = statement.query((key(&id), number(after.0)?))?;
+    let sql = "SELECT kind, object_id, body FROM writes WHERE workspace_id = ?1 AND number > ?2
+               ORDER BY number, position";
+    writes(db, sql, id, after)
+}
+
+/// What was written up to a revision, oldest first.
+pub(super) fn until(
+    db: &Connection,
+    id: WorkspaceId,
+    last: RevisionNumber,
+) -> Result<Vec<GatewayWrite>> {
+    let sql = "SELECT kind, object_id, body FROM writes WHERE workspace_id = ?1 AND number <= ?2
+               ORDER BY number, position";
+    writes(db, sql, id, last)
+}
+
+fn writes(
+    db: &Connection,
+    sql: &str,
+    id: WorkspaceId,
+    at: RevisionNumber,
+) -> Result<Vec<GatewayWrite>> {
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query((key(&id), number(at.0)?))?;
     let mut writes = Vec::new();
     while let Some(row) = rows.next()? {
         let kind = row.get_ref(0)?.as_str().map_err(corrupt)?;

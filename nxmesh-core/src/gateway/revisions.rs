@@ -1,0 +1,142 @@
+use std::sync::Arc;
+
+use crate::{
+    Actor, Error, Page, PageRequest, Result, Revision, RevisionNumber,
+    gateway::{
+        GatewayWrite, RevisionDiff, RevisionState, Snapshot, Upstream, VirtualHost, conflict,
+        context::{Context, Decision},
+    },
+    tenancy::{Permission, WorkspaceId},
+};
+
+/// What a workspace was: `mesh.gateway().revisions()`.
+#[derive(Debug, Clone)]
+pub struct Revisions {
+    context: Context,
+}
+
+impl Revisions {
+    pub(crate) const fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Those of a workspace, oldest first.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace.
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        of: WorkspaceId,
+        page: PageRequest,
+    ) -> Result<Page<Revision>> {
+        self.context.check(actor, of, Permission::Read).await?;
+        self.context.store.revisions(of, page).await
+    }
+
+    /// A workspace as it was at a revision.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision.
+    pub async fn get(
+        &self,
+        actor: &Actor,
+        of: WorkspaceId,
+        number: RevisionNumber,
+    ) -> Result<RevisionState> {
+        self.context.check(actor, of, Permission::Read).await?;
+        let missing = || Error::not_found("revision", number);
+        let revision = self.context.store.revision(of, number).await?.ok_or_else(missing)?;
+        let state = self.state(of, number).await?;
+        Ok(RevisionState {
+            revision,
+            virtual_hosts: plain(state.virtual_hosts().values()),
+            upstreams: plain(state.upstreams().values()),
+            agents: plain(state.agents().values()),
+        })
+    }
+
+    /// What changed between two revisions: by object, and as text of nginx. Revision 0 is the
+    /// empty workspace.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision.
+    pub async fn diff(
+        &self,
+        actor: &Actor,
+        of: WorkspaceId,
+        from: RevisionNumber,
+        to: RevisionNumber,
+    ) -> Result<RevisionDiff> {
+        self.context.check(actor, of, Permission::Read).await?;
+        let (before, after) = (self.state(of, from).await?, self.state(of, to).await?);
+        let compare = move || RevisionDiff::of(&before, &after);
+        tokio::task::spawn_blocking(compare).await.map_err(|error| {
+            Error::new(crate::ErrorKind::Internal, "comparing was interrupted").with_source(error)
+        })
+    }
+
+    /// Brings virtual hosts and upstreams back to what they were, as the workspace's next
+    /// revision; makes none when they are so already. Agents, settings, and what was never in
+    /// a revision stay.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision,
+    /// [`Forbidden`](crate::ErrorKind::Forbidden), [`Conflict`](crate::ErrorKind::Conflict) when
+    /// two virtual hosts would meet on an agent that was not there then.
+    pub async fn restore(
+        &self,
+        actor: &Actor,
+        of: WorkspaceId,
+        number: RevisionNumber,
+    ) -> Result<RevisionNumber> {
+        self.context.check(actor, of, Permission::WriteServed).await?;
+        let then = self.state(of, number).await?;
+        let now = self.context.clock.now();
+        let decide = |current: &Snapshot| {
+            let next = current.revision().next();
+            let mut writes = Vec::new();
+            for (id, upstream) in then.upstreams() {
+                if current.upstreams().get(id).is_none_or(|it| it.spec != upstream.spec) {
+                    let upstream = upstream.as_ref().clone();
+                    let upstream = Upstream { revision: next, updated_at: now, ..upstream };
+                    writes.push(GatewayWrite::PutUpstream(Arc::new(upstream)));
+                }
+            }
+            for (id, host) in then.virtual_hosts() {
+                let same = |it: &Arc<VirtualHost>| {
+                    it.spec == host.spec && it.target_agents == host.target_agents
+                };
+                if !current.virtual_hosts().get(id).is_some_and(same) {
+                    let host = host.as_ref().clone();
+                    let host = VirtualHost { revision: next, updated_at: now, ..host };
+                    writes.push(GatewayWrite::PutVirtualHost(Arc::new(host)));
+                }
+            }
+            let gone = current.virtual_hosts().keys();
+            let gone = gone.filter(|id| !then.virtual_hosts().contains_key(id));
+            writes.extend(gone.copied().map(GatewayWrite::DeleteVirtualHost));
+            let gone = current.upstreams().keys();
+            let gone = gone.filter(|id| !then.upstreams().contains_key(id));
+            writes.extend(gone.copied().map(GatewayWrite::DeleteUpstream));
+            if writes.is_empty() {
+                return Ok(Decision::nothing(current.revision()));
+            }
+            let reason = format!("restore revision {number}");
+            Ok(Decision::write(next, reason, writes).provided(|after| {
+                let agents = after.agents().values();
+                agents.into_iter().try_for_each(|it| conflict::check_agent(after, it))
+            }))
+        };
+        self.context.change(actor, of, decide).await
+    }
+
+    async fn state(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Snapshot> {
+        let missing = || Error::not_found("revision", number);
+        self.context.store.state_at(of, number).await?.ok_or_else(missing)
+    }
+}
+
+fn plain<'a, T: Clone + 'a>(of: impl Iterator<Item = &'a Arc<T>>) -> Vec<T> {
+    of.map(|it| it.as_ref().clone()).collect()
+}

@@ -1,0 +1,104 @@
+//! What a workspace was, how it differs, and how it comes back.
+
+use futures::TryStreamExt;
+use nxmesh_core::{
+    MergePatch, RevisionNumber,
+    gateway::{NewLocation, ObjectKind},
+};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::given::{Given, host, server, server_on_sqlite, upstream};
+
+async fn history(server: &Given) -> nxmesh_core::tenancy::WorkspaceId {
+    let workspace = server.workspace().await.id;
+    let hosts = server.client.virtual_hosts();
+    let up = server.client.upstreams().create(workspace, &upstream("api")).await.unwrap();
+    let mut new = host("shop.example", 80);
+    new.locations.push(NewLocation {
+        path: "/api".into(),
+        upstream_id: Some(up.id.to_string()),
+        ..NewLocation::default()
+    });
+    let made = hosts.create(workspace, &new).await.unwrap();
+    let patch = MergePatch::new(json!({"server_name": "shop.example www.shop.example"})).unwrap();
+    hosts.update(made.id, &patch).await.unwrap();
+    hosts.delete(made.id).await.unwrap();
+    server.client.upstreams().delete(up.id).await.unwrap();
+    workspace
+}
+
+#[tokio::test]
+async fn revisions_say_who_did_what_and_what_there_was() {
+    let server = server_on_sqlite().await;
+    let workspace = history(&server).await;
+    let revisions = server.client.revisions();
+    let all: Vec<_> = revisions.list(workspace).try_collect().await.unwrap();
+    let said: Vec<_> = all.iter().map(|it| (it.number.0, it.reason.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            (1, "create upstream api"),
+            (2, "create virtual host shop.example"),
+            (3, "update virtual host shop.example"),
+            (4, "delete virtual host shop.example"),
+            (5, "delete upstream api"),
+        ]
+    );
+    let third = revisions.get(workspace, RevisionNumber(3)).await.unwrap();
+    assert_eq!((third.virtual_hosts.len(), third.upstreams.len()), (1, 1));
+    assert_eq!(third.revision, all[2]);
+    for path in ["revisions/0", "revisions/6", "revisions/x", "revisions/1/diff/6"] {
+        let path = format!("/v1/workspaces/{workspace}/{path}");
+        assert_eq!(server.send(Method::GET, &path, None).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_difference_is_shown_by_object_and_as_nginx_text() {
+    let server = server().await;
+    let workspace = history(&server).await;
+    let revisions = server.client.revisions();
+    let diff = revisions.diff(workspace, RevisionNumber(2), RevisionNumber(3)).await.unwrap();
+    assert_eq!(diff.objects.len(), 1);
+    let change = &diff.objects[0];
+    assert_eq!(change.kind, ObjectKind::VirtualHost);
+    assert_eq!(change.before.as_ref().unwrap()["server_name"], "shop.example");
+    assert_eq!(change.after.as_ref().unwrap()["server_name"], "shop.example www.shop.example");
+    assert_eq!(diff.files.len(), 1, "{:?}", diff.files);
+    assert!(diff.files[0].path.starts_with("virtual-hosts/"));
+    let text = &diff.files[0].diff;
+    assert!(text.contains("-    server_name shop.example;"), "{text}");
+    assert!(text.contains("+    server_name shop.example www.shop.example;"), "{text}");
+    let from_nothing =
+        revisions.diff(workspace, RevisionNumber(0), RevisionNumber(3)).await.unwrap();
+    assert!(from_nothing.objects.iter().all(|it| it.before.is_none() && it.after.is_some()));
+    let back = revisions.diff(workspace, RevisionNumber(3), RevisionNumber(0)).await.unwrap();
+    assert!(back.objects.iter().all(|it| it.before.is_some() && it.after.is_none()));
+    let same = revisions.diff(workspace, RevisionNumber(3), RevisionNumber(3)).await.unwrap();
+    assert_eq!((same.objects.len(), same.files.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_restored_revision_is_a_new_one() {
+    let server = server_on_sqlite().await;
+    let workspace = history(&server).await;
+    let revisions = server.client.revisions();
+    let then = revisions.get(workspace, RevisionNumber(3)).await.unwrap();
+    let restored = revisions.restore(workspace, RevisionNumber(3)).await.unwrap();
+    assert_eq!((restored.number.0, restored.reason.as_str()), (6, "restore revision 3"));
+    let now = revisions.get(workspace, RevisionNumber(6)).await.unwrap();
+    let specs = |it: &nxmesh_core::gateway::RevisionState| {
+        let hosts: Vec<_> = it.virtual_hosts.iter().map(|it| it.spec.clone()).collect();
+        let upstreams: Vec<_> = it.upstreams.iter().map(|it| it.spec.clone()).collect();
+        (hosts, upstreams)
+    };
+    assert_eq!(specs(&now), specs(&then));
+    let kept = server.client.virtual_hosts().get(then.virtual_hosts[0].id).await.unwrap();
+    assert_eq!(kept.revision.0, 6);
+    let again = revisions.restore(workspace, RevisionNumber(3)).await.unwrap();
+    assert_eq!(again.number.0, 6, "nothing is left to do");
+    let emptied = revisions.restore(workspace, RevisionNumber(5)).await.unwrap();
+    assert_eq!(emptied.number.0, 7);
+    assert!(server.client.virtual_hosts().get(kept.id).await.unwrap_err().is_not_found());
+}
