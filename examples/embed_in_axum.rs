@@ -3,6 +3,8 @@
 //! `cargo run -p nxmesh-examples --bin embed_in_axum`, then
 //! `curl -X POST 127.0.0.1:3000/mesh/v1/auth/login -d '{"email":"me@example.com","password":"correct horse"}'`
 
+use std::net::SocketAddr;
+
 use axum::{Router, routing::get};
 use nxmesh_core::{Mesh, store::sqlite::SqliteStore};
 use tokio::net::TcpListener;
@@ -19,6 +21,8 @@ async fn main() -> anyhow::Result<()> {
     let app = Router::new()
         .route("/", get(|| async { "my own route\n" }))
         .nest("/mesh", nxmesh_server::http(mesh.clone()));
+    // Limits are by address: the routes are told from where each request comes.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let agents = tonic::transport::Server::builder().add_service(nxmesh_server::grpc(&mesh));
 
     let listener = TcpListener::bind("127.0.0.1:3000").await?;

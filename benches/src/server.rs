@@ -83,6 +83,8 @@ impl ServerProcess {
     async fn start_at(setup: Setup, http: &str, grpc: &str) -> Result<Self> {
         let mut command = Command::new(binary("nxmesh-server")?);
         command.args(["--http", http, "--grpc", grpc, "--heartbeat-seconds", "1"]);
+        // Load is what these servers are for.
+        command.args(["--requests-per-minute", "0", "--logins-per-minute", "0"]);
         command.arg("--data-dir").arg(&setup.folder);
         if let Some(store) = &setup.store {
             command.args(["--store", store]);

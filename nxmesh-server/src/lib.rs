@@ -22,5 +22,5 @@ mod tenancy;
 
 pub use self::{
     gateway::grpc,
-    http::{MAX_BODY_BYTES, Needs, Route, http, routes},
+    http::{MAX_BODY_BYTES, Needs, RateLimits, Route, http, http_limited, routes},
 };

@@ -1,11 +1,14 @@
 //! Opens everything, serves, and closes in order.
 
-use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, time::Duration};
+use std::{
+    fs, net::SocketAddr, num::NonZeroU32, os::unix::fs::DirBuilderExt, path::Path, time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
+use axum::serve::ListenerExt;
 use futures::{FutureExt, TryFutureExt};
 use nxmesh_core::{Mesh, Secret, store::Stores, tenancy::Users};
-use nxmesh_server::{grpc, http};
+use nxmesh_server::{RateLimits, grpc, http_limited};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +30,7 @@ pub(crate) struct Server {
     http: TcpListener,
     grpc: TcpListener,
     tls: Option<Tls>,
+    limits: RateLimits,
 }
 
 /// Gets everything ready, or nothing: a port is taken before a file is touched.
@@ -52,19 +56,23 @@ pub(crate) async fn prepare(
         .await?;
     make_administrator(&mesh.tenancy().users(), &settings.admin_email, settings.admin_password)
         .await?;
-    Ok(Server { mesh, http, grpc, tls })
+    let mut limits = RateLimits::default();
+    limits.requests_per_minute = NonZeroU32::new(settings.requests_per_minute);
+    limits.logins_per_minute = NonZeroU32::new(settings.logins_per_minute);
+    Ok(Server { mesh, http, grpc, tls, limits })
 }
 
 impl Server {
     pub(crate) async fn run(self) -> Result<()> {
-        let Self { mesh, http: http_listener, grpc: grpc_listener, tls } = self;
+        let Self { mesh, http: http_listener, grpc: grpc_listener, tls, limits } = self;
         println!("http listening on {}", http_listener.local_addr()?);
         println!("grpc listening on {}", grpc_listener.local_addr()?);
         let stop = CancellationToken::new();
-        let routes = http(mesh.clone());
+        let routes = http_limited(mesh.clone(), limits);
+        let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
         let stopped = stop.clone().cancelled_owned();
         let http = match &tls {
-            Some(tls) => axum::serve(tls.listen(http_listener), routes)
+            Some(tls) => axum::serve(tls.listen(http_listener).tap_io(|_| {}), routes)
                 .with_graceful_shutdown(stopped)
                 .into_future()
                 .boxed(),

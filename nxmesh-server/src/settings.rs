@@ -50,6 +50,15 @@ pub(crate) struct Settings {
     #[arg(long, env = "NXMESH_INSECURE")]
     pub(crate) insecure: bool,
 
+    /// How many requests a minute are answered to a user, an API key, or an address that is not
+    /// logged in; 0 for as many as come
+    #[arg(long, env = "NXMESH_REQUESTS_PER_MINUTE", default_value_t = 1000)]
+    pub(crate) requests_per_minute: u32,
+
+    /// How many logins a minute an address may try; 0 for as many as come
+    #[arg(long, env = "NXMESH_LOGINS_PER_MINUTE", default_value_t = 10)]
+    pub(crate) logins_per_minute: u32,
+
     /// How often agents report, in seconds
     #[arg(long, env = "NXMESH_HEARTBEAT_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) heartbeat_seconds: u64,

@@ -49,6 +49,11 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "VALIDATION_ERROR", message)
     }
 
+    pub(crate) fn too_many(seconds: u64) -> Self {
+        let message = format!("too many requests: come again in {seconds} s");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message)
+    }
+
     pub(crate) fn panicked() -> Response {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -12,7 +12,7 @@ use nxmesh_core::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::http::{ApiError, RequestId};
+use crate::http::{ApiError, Budget, RequestId};
 
 /// Who asks, by the access token or API key of the request.
 pub(crate) struct Authenticated(pub(crate) Actor);
@@ -28,7 +28,18 @@ impl FromRequestParts<Mesh> for Authenticated {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(missing());
         }
-        let actor = mesh.tenancy().auth().authenticate(token.trim()).await?;
+        let budget = parts.extensions.get::<Budget>();
+        let actor = match mesh.tenancy().auth().authenticate(token.trim()).await {
+            Ok(actor) => {
+                budget.map_or(Ok(()), |it| it.spend_of(&actor))?;
+                actor
+            }
+            Err(error) => {
+                // Whoever guesses is counted too.
+                budget.map_or(Ok(()), Budget::spend_of_address)?;
+                return Err(error.into());
+            }
+        };
         Ok(Self(match parts.extensions.get::<RequestId>() {
             Some(RequestId(id)) => actor.in_request(id),
             None => actor,

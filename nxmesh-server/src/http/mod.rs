@@ -2,6 +2,7 @@
 
 pub(crate) mod error;
 pub(crate) mod extract;
+pub(crate) mod limits;
 mod probe;
 pub(crate) mod reply;
 mod request_id;
@@ -11,11 +12,13 @@ mod routes;
 pub(crate) use self::{
     error::ApiError,
     extract::{Authenticated, Body, Condition, IdPair, IdPath, ListQuery, PageQuery, RevisionPath},
+    limits::{Budget, LoginAllowed},
     reply::{Created, Object},
     request_id::RequestId,
     routes::Routes,
 };
 pub use self::{
-    router::{MAX_BODY_BYTES, http, routes},
+    limits::RateLimits,
+    router::{MAX_BODY_BYTES, http, http_limited, routes},
     routes::{Needs, Route},
 };

@@ -4,7 +4,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     gateway,
-    http::{ApiError, Route, Routes, probe, request_id},
+    http::{
+        ApiError, RateLimits, Route, Routes,
+        limits::{self, Limits},
+        probe, request_id,
+    },
     tenancy,
 };
 
@@ -21,10 +25,19 @@ pub fn routes() -> Vec<Route> {
     v1().into_rules()
 }
 
-/// All routes, to be served or nested in a router of your own.
+/// All routes, to be served or nested in a router of your own. Requests are limited as
+/// [`RateLimits`] says by default: serve the router with
+/// `into_make_service_with_connect_info::<SocketAddr>()`, or all who are not logged in share one limit.
 pub fn http(mesh: Mesh) -> Router {
+    http_limited(mesh, RateLimits::default())
+}
+
+/// The same with other limits.
+pub fn http_limited(mesh: Mesh, limits: RateLimits) -> Router {
+    let limits = Limits::new(limits);
     Router::new()
         .nest("/v1", v1().into_router())
+        .layer(middleware::from_fn_with_state(limits, limits::layer))
         .route("/.well-known/jwks.json", get(tenancy::jwks))
         .route("/healthz", get(probe::alive))
         .route("/readyz", get(probe::ready))

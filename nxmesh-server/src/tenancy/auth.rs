@@ -3,7 +3,7 @@ use http::StatusCode;
 use nxmesh_core::{Mesh, Secret, tenancy::auth::Tokens};
 use serde::{Deserialize, Serialize};
 
-use crate::http::{ApiError, Authenticated, Body};
+use crate::http::{ApiError, Authenticated, Body, LoginAllowed};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +47,7 @@ impl From<Tokens> for Answer {
 
 pub(super) async fn login(
     State(mesh): State<Mesh>,
+    _: LoginAllowed,
     Body(login): Body<Login>,
 ) -> Result<Json<Answer>, ApiError> {
     let Login { email, password } = login;

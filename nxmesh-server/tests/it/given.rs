@@ -7,6 +7,7 @@ use nxmesh_core::{
     store::{Stores, memory::MemoryStore, sqlite::SqliteStore},
     tenancy::{MasterKey, NewOrganization, NewWorkspace, Organization, Workspace},
 };
+use nxmesh_server::RateLimits;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -51,6 +52,11 @@ pub(crate) async fn server() -> Given {
     given(MemoryStore::new(), None).await
 }
 
+/// The same with limits of its own.
+pub(crate) async fn server_limited(limits: RateLimits) -> Given {
+    given_limited(MemoryStore::new(), None, limits).await
+}
+
 /// The same on SQLite.
 pub(crate) async fn server_on_sqlite() -> Given {
     let folder = tempfile::tempdir().unwrap();
@@ -59,6 +65,14 @@ pub(crate) async fn server_on_sqlite() -> Given {
 }
 
 async fn given(store: impl Into<Stores>, folder: Option<TempDir>) -> Given {
+    given_limited(store, folder, RateLimits::default()).await
+}
+
+async fn given_limited(
+    store: impl Into<Stores>,
+    folder: Option<TempDir>,
+    limits: RateLimits,
+) -> Given {
     let mesh =
         Mesh::builder().store(store).master_key(MasterKey::generate()).build().await.unwrap();
     mesh.tenancy().users().create(EMAIL, PASSWORD.to_owned().into()).await.unwrap();
@@ -69,7 +83,8 @@ async fn given(store: impl Into<Stores>, folder: Option<TempDir>) -> Given {
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let routes = nxmesh_server::http(mesh.clone());
+    let routes = nxmesh_server::http_limited(mesh.clone(), limits);
+    let routes = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
     let mut server = JoinSet::new();
     server.spawn(async move { axum::serve(listener, routes).await.unwrap() });
     let client = Client::new(&base).unwrap();

@@ -14,6 +14,7 @@ mod auth;
 mod envelope;
 mod given;
 mod grpc;
+mod limits;
 mod organizations;
 mod revisions;
 mod upstreams;
