@@ -22,5 +22,5 @@ mod tenancy;
 
 pub use self::{
     gateway::grpc,
-    http::{MAX_BODY_BYTES, Needs, RateLimits, Route, http, http_limited, routes},
+    http::{HttpSettings, MAX_BODY_BYTES, Needs, Route, http, http_with, routes},
 };

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use axum::serve::ListenerExt;
 use futures::{FutureExt, TryFutureExt};
 use nxmesh_core::{Mesh, Secret, store::Stores, tenancy::Users};
-use nxmesh_server::{RateLimits, grpc, http_limited};
+use nxmesh_server::{HttpSettings, grpc, http_with};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ pub(crate) struct Server {
     http: TcpListener,
     grpc: TcpListener,
     tls: Option<Tls>,
-    limits: RateLimits,
+    settings: HttpSettings,
 }
 
 /// Gets everything ready, or nothing: a port is taken before a file is touched.
@@ -56,19 +56,20 @@ pub(crate) async fn prepare(
         .await?;
     make_administrator(&mesh.tenancy().users(), &settings.admin_email, settings.admin_password)
         .await?;
-    let mut limits = RateLimits::default();
-    limits.requests_per_minute = NonZeroU32::new(settings.requests_per_minute);
-    limits.logins_per_minute = NonZeroU32::new(settings.logins_per_minute);
-    Ok(Server { mesh, http, grpc, tls, limits })
+    let mut served = HttpSettings::default();
+    served.requests_per_minute = NonZeroU32::new(settings.requests_per_minute);
+    served.logins_per_minute = NonZeroU32::new(settings.logins_per_minute);
+    served.allowed_origins = settings.allowed_origins;
+    Ok(Server { mesh, http, grpc, tls, settings: served })
 }
 
 impl Server {
     pub(crate) async fn run(self) -> Result<()> {
-        let Self { mesh, http: http_listener, grpc: grpc_listener, tls, limits } = self;
+        let Self { mesh, http: http_listener, grpc: grpc_listener, tls, settings } = self;
         println!("http listening on {}", http_listener.local_addr()?);
         println!("grpc listening on {}", grpc_listener.local_addr()?);
         let stop = CancellationToken::new();
-        let routes = http_limited(mesh.clone(), limits);
+        let routes = http_with(mesh.clone(), &settings);
         let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
         let stopped = stop.clone().cancelled_owned();
         let http = match &tls {

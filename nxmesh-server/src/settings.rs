@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
+use http::HeaderValue;
 use nxmesh_core::Secret;
 
 /// The NxMesh control plane: REST for people and programs, gRPC for agents.
@@ -59,6 +60,11 @@ pub(crate) struct Settings {
     #[arg(long, env = "NXMESH_LOGINS_PER_MINUTE", default_value_t = 10)]
     pub(crate) logins_per_minute: u32,
 
+    /// From which origins scripts in browsers may call, with commas between:
+    /// https://console.example
+    #[arg(long, env = "NXMESH_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = parse_origin)]
+    pub(crate) allowed_origins: Vec<HeaderValue>,
+
     /// How often agents report, in seconds
     #[arg(long, env = "NXMESH_HEARTBEAT_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) heartbeat_seconds: u64,
@@ -111,6 +117,14 @@ pub(crate) enum StoreUrl {
     Sqlite(PathBuf),
     /// A database of its own; the URL may have a password in it.
     Postgres(Secret<String>),
+}
+
+fn parse_origin(text: &str) -> Result<HeaderValue, String> {
+    let bad = || "must be SCHEME://HOST or SCHEME://HOST:PORT".to_owned();
+    let (scheme, host) = text.split_once("://").ok_or_else(bad)?;
+    let whole = !host.is_empty() && !host.contains('/');
+    let known = matches!(scheme, "http" | "https");
+    if known && whole { HeaderValue::from_str(text).map_err(|_| bad()) } else { Err(bad()) }
 }
 
 impl FromStr for StoreUrl {

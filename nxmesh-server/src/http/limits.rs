@@ -23,27 +23,10 @@ use governor::{
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use nxmesh_core::Actor;
 
-use super::ApiError;
+use super::{ApiError, HttpSettings};
 
 /// How many calls pass between two times of forgetting who has not asked for a minute.
 const FORGET_EVERY: usize = 4096;
-
-/// How many requests are answered; one more is a 429 that says when to come again.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct RateLimits {
-    /// A minute, to a user, an API key, or an address that is not logged in; 1000, if not set
-    /// otherwise. `None` for as many as come.
-    pub requests_per_minute: Option<NonZeroU32>,
-    /// Logins a minute from an address; 10, if not set otherwise.
-    pub logins_per_minute: Option<NonZeroU32>,
-}
-
-impl Default for RateLimits {
-    fn default() -> Self {
-        Self { requests_per_minute: NonZeroU32::new(1000), logins_per_minute: NonZeroU32::new(10) }
-    }
-}
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -84,14 +67,14 @@ struct Verdict {
 }
 
 impl Limits {
-    pub(super) fn new(limits: RateLimits) -> Self {
+    pub(super) fn new(settings: &HttpSettings) -> Self {
         let limiter = |per_minute: NonZeroU32| {
             RateLimiter::keyed(Quota::per_minute(per_minute))
                 .with_middleware::<StateInformationMiddleware>()
         };
         Self(Arc::new(Buckets {
-            requests: limits.requests_per_minute.map(limiter),
-            logins: limits.logins_per_minute.map(limiter),
+            requests: settings.requests_per_minute.map(limiter),
+            logins: settings.logins_per_minute.map(limiter),
             calls: AtomicUsize::new(0),
         }))
     }

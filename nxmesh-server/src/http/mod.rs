@@ -8,6 +8,7 @@ pub(crate) mod reply;
 mod request_id;
 mod router;
 mod routes;
+mod settings;
 
 pub(crate) use self::{
     error::ApiError,
@@ -18,7 +19,7 @@ pub(crate) use self::{
     routes::Routes,
 };
 pub use self::{
-    limits::RateLimits,
-    router::{MAX_BODY_BYTES, http, http_limited, routes},
+    router::{MAX_BODY_BYTES, http, http_with, routes},
     routes::{Needs, Route},
+    settings::HttpSettings,
 };

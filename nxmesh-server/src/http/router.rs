@@ -1,11 +1,14 @@
+use std::time::Duration;
+
 use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use http::{HeaderName, Method};
 use nxmesh_core::Mesh;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 
 use crate::{
     gateway,
     http::{
-        ApiError, RateLimits, Route, Routes,
+        ApiError, HttpSettings, Route, Routes,
         limits::{self, Limits},
         probe, request_id,
     },
@@ -26,16 +29,16 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// All routes, to be served or nested in a router of your own. Requests are limited as
-/// [`RateLimits`] says by default: serve the router with
+/// [`HttpSettings`] says by default: serve the router with
 /// `into_make_service_with_connect_info::<SocketAddr>()`, or all who are not logged in share one limit.
 pub fn http(mesh: Mesh) -> Router {
-    http_limited(mesh, RateLimits::default())
+    http_with(mesh, &HttpSettings::default())
 }
 
-/// The same with other limits.
-pub fn http_limited(mesh: Mesh, limits: RateLimits) -> Router {
-    let limits = Limits::new(limits);
-    Router::new()
+/// The same with other settings.
+pub fn http_with(mesh: Mesh, settings: &HttpSettings) -> Router {
+    let limits = Limits::new(settings);
+    let router = Router::new()
         .nest("/v1", v1().into_router())
         .layer(middleware::from_fn_with_state(limits, limits::layer))
         .route("/.well-known/jwks.json", get(tenancy::jwks))
@@ -45,6 +48,31 @@ pub fn http_limited(mesh: Mesh, limits: RateLimits) -> Router {
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(|_| ApiError::panicked()))
-        .layer(middleware::from_fn(request_id::layer))
-        .with_state(mesh)
+        .layer(middleware::from_fn(request_id::layer));
+    let router = match settings.allowed_origins.is_empty() {
+        true => router,
+        false => router.layer(cors(settings)),
+    };
+    router.with_state(mesh)
+}
+
+/// What browsers are told: scripts of these origins may send and see all that the API has.
+fn cors(settings: &HttpSettings) -> CorsLayer {
+    let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+    let sent = ["authorization", "content-type", "if-match", "x-request-id"];
+    let shown = [
+        "etag",
+        "location",
+        "retry-after",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+        "x-request-id",
+    ];
+    CorsLayer::new()
+        .allow_origin(settings.allowed_origins.clone())
+        .allow_methods(methods)
+        .allow_headers(sent.map(HeaderName::from_static))
+        .expose_headers(shown.map(HeaderName::from_static))
+        .max_age(Duration::from_secs(3600))
 }

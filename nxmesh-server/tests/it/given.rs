@@ -7,7 +7,7 @@ use nxmesh_core::{
     store::{Stores, memory::MemoryStore, sqlite::SqliteStore},
     tenancy::{MasterKey, NewOrganization, NewWorkspace, Organization, Workspace},
 };
-use nxmesh_server::RateLimits;
+use nxmesh_server::HttpSettings;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -52,9 +52,9 @@ pub(crate) async fn server() -> Given {
     given(MemoryStore::new(), None).await
 }
 
-/// The same with limits of its own.
-pub(crate) async fn server_limited(limits: RateLimits) -> Given {
-    given_limited(MemoryStore::new(), None, limits).await
+/// The same with settings of its own.
+pub(crate) async fn server_with(settings: HttpSettings) -> Given {
+    given_with(MemoryStore::new(), None, settings).await
 }
 
 /// The same on SQLite.
@@ -65,13 +65,13 @@ pub(crate) async fn server_on_sqlite() -> Given {
 }
 
 async fn given(store: impl Into<Stores>, folder: Option<TempDir>) -> Given {
-    given_limited(store, folder, RateLimits::default()).await
+    given_with(store, folder, HttpSettings::default()).await
 }
 
-async fn given_limited(
+async fn given_with(
     store: impl Into<Stores>,
     folder: Option<TempDir>,
-    limits: RateLimits,
+    settings: HttpSettings,
 ) -> Given {
     let mesh =
         Mesh::builder().store(store).master_key(MasterKey::generate()).build().await.unwrap();
@@ -83,7 +83,7 @@ async fn given_limited(
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let routes = nxmesh_server::http_limited(mesh.clone(), limits);
+    let routes = nxmesh_server::http_with(mesh.clone(), &settings);
     let routes = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
     let mut server = JoinSet::new();
     server.spawn(async move { axum::serve(listener, routes).await.unwrap() });

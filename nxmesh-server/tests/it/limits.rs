@@ -3,11 +3,11 @@
 use std::num::NonZeroU32;
 
 use nxmesh_core::tenancy::{NewApiKey, Role};
-use nxmesh_server::RateLimits;
+use nxmesh_server::HttpSettings;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::given::{EMAIL, PASSWORD, server, server_limited};
+use crate::given::{EMAIL, PASSWORD, server, server_with};
 
 #[tokio::test]
 async fn every_answer_says_what_is_left() {
@@ -26,9 +26,9 @@ async fn every_answer_says_what_is_left() {
 
 #[tokio::test]
 async fn whoever_asks_too_often_waits_and_others_do_not() {
-    let mut limits = RateLimits::default();
-    limits.requests_per_minute = NonZeroU32::new(20);
-    let server = server_limited(limits).await;
+    let mut settings = HttpSettings::default();
+    settings.requests_per_minute = NonZeroU32::new(20);
+    let server = server_with(settings).await;
     let organization = server.organization().await.id;
     let key = NewApiKey {
         organization_id: organization,
@@ -72,4 +72,27 @@ async fn ten_logins_a_minute_are_enough_for_an_address() {
     }
     assert_eq!(answers.iter().filter(|it| **it == 429).count(), 3, "{answers:?}: one came before");
     assert_eq!(login(PASSWORD).await, 429);
+}
+
+#[tokio::test]
+async fn scripts_of_allowed_origins_may_call_and_no_others() {
+    let mut settings = HttpSettings::default();
+    settings.allowed_origins = vec!["https://console.example".parse().unwrap()];
+    let server = server_with(settings).await;
+    let ask = async |origin: &str| {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "PATCH"),
+            ("access-control-request-headers", "authorization,if-match"),
+        ];
+        let path = "/v1/organizations";
+        let preflight = server.send_with(Method::OPTIONS, path, &headers, None).await;
+        let answer = server.send_with(Method::GET, path, &headers[..1], None).await;
+        let allowed = "access-control-allow-origin";
+        (preflight.header(allowed).to_owned(), answer.header(allowed).to_owned(), answer.status)
+    };
+    let origin = "https://console.example".to_owned();
+    assert_eq!(ask(&origin).await, (origin.clone(), origin, reqwest::StatusCode::OK));
+    let (preflight, answer, _) = ask("https://evil.example").await;
+    assert_eq!((preflight, answer), (String::new(), String::new()));
 }
