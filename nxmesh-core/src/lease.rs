@@ -42,11 +42,13 @@ impl Leases {
     where
         F: Future<Output = Result<()>>,
     {
+        // It outlasts the pause, so that one server keeps at it.
+        let lasting = LEASE.max(pause * 2);
         while !self.tasks.stopping().is_cancelled() {
-            if self.take(name, LEASE.max(pause * 2)).await {
+            if self.take(name, lasting).await {
                 let done = tokio::select! {
                     done = work() => done,
-                    () = self.lost(name) => Ok(()),
+                    () = self.lost(name, lasting) => Ok(()),
                     () = self.tasks.stopping().cancelled() => Ok(()),
                 };
                 if let Err(error) = done {
@@ -63,10 +65,10 @@ impl Leases {
     }
 
     /// Renews the lease until that does not work.
-    async fn lost(&self, name: &str) {
+    async fn lost(&self, name: &str, lasting: Duration) {
         loop {
             tokio::time::sleep(LEASE / 3).await;
-            if !self.take(name, LEASE).await {
+            if !self.take(name, lasting).await {
                 return;
             }
         }

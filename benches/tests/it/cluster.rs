@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use nxmesh_benches::{ServerProcess, SimulatedAgent, wait_for};
+use nxmesh_benches::{
+    AgentProcess, NginxBinary, ServerProcess, SimulatedAgent, free_port, get, wait_for,
+};
 use nxmesh_client::Client;
 use nxmesh_core::{
     Actor, IfMatch, MergePatch, Mesh, Secret,
@@ -344,4 +346,41 @@ async fn connect(
         agents.push((token.agent_id, SimulatedAgent::start(failover, token.token, None)));
     }
     Ok(agents)
+}
+
+/// The agent as a program, with its nginx and both servers in `--server`.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_program_goes_from_server_to_server() -> Result<()> {
+    let database = Database::create().await;
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name);
+    let mut servers = [
+        ServerProcess::start_on(&path("first"), database.url()).await?,
+        ServerProcess::start_on(&path("second"), database.url()).await?,
+    ];
+    let clients = [servers[0].client().await?, servers[1].client().await?];
+    let (workspace, _) = made(&clients[0]).await?;
+    let token = clients[0].agents().create_token(workspace, &agent(0)).await?.token;
+    let both = format!("{},{}", servers[0].grpc(), servers[1].grpc());
+    let nginx = NginxBinary::packaged()?;
+    let _agent = AgentProcess::start(&path("agent"), &both, token.expose(), &nginx)?;
+    // Wherever it begins, one of these takes its server away.
+    for (number, gone) in [0, 1, 0].into_iter().enumerate() {
+        servers[gone].process().kill().await?;
+        let (port, name) = (free_port(), format!("round{number}.example"));
+        let location = NewLocation {
+            path: "/".into(),
+            root: Some(folder.path().display().to_string()),
+            ..NewLocation::default()
+        };
+        let new =
+            NewVirtualHost { listen_port: port.into(), locations: vec![location], ..host(&name) };
+        clients[1 - gone].virtual_hosts().create(workspace, &new).await?;
+        // nginx itself says that there is no such file: it serves the new virtual host.
+        let served = || async { get(port, &name, "/none").await.is_ok_and(|it| it.0 == 404) };
+        let after = wait_for("the new virtual host", PATIENCE, served).await?;
+        println!("served {after:?} after a change at the server that is left");
+        servers[gone].restart().await?;
+    }
+    Ok(())
 }

@@ -60,7 +60,7 @@ impl Members {
         Ok(member)
     }
 
-    /// Changes somebody's role.
+    /// Changes somebody's role. Anybody may take a lesser one themselves.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound), [`Forbidden`](ErrorKind::Forbidden),
