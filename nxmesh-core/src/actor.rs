@@ -1,5 +1,7 @@
 //! Who asks.
 
+use chrono::{DateTime, Utc};
+
 use crate::tenancy::{ApiKeyId, OrganizationId, Role, UserId};
 
 /// On whose behalf a call is made. Every operation takes one and checks what it may do.
@@ -8,6 +10,7 @@ pub struct Actor {
     user_id: UserId,
     limit: Option<Limit>,
     request_id: Option<String>,
+    expires_at: Option<DateTime<Utc>>,
 }
 
 /// What an API key can be used for, at most.
@@ -22,7 +25,7 @@ impl Actor {
     /// A user.
     #[must_use]
     pub const fn user(user_id: UserId) -> Self {
-        Self { user_id, limit: None, request_id: None }
+        Self { user_id, limit: None, request_id: None, expires_at: None }
     }
 
     /// An API key: what its maker may do, but only in this organization and with this role
@@ -35,13 +38,25 @@ impl Actor {
         role: Role,
     ) -> Self {
         let limit = Some(Limit { api_key, organization, role });
-        Self { user_id: maker, limit, request_id: None }
+        Self { user_id: maker, limit, request_id: None, expires_at: None }
     }
 
     /// As part of which request, for the audit log.
     #[must_use]
     pub fn in_request(self, id: impl Into<String>) -> Self {
         Self { request_id: Some(id.into()), ..self }
+    }
+
+    /// Until when, if not for ever: what goes on for longer ends then.
+    #[must_use]
+    pub fn until(self, end: Option<DateTime<Utc>>) -> Self {
+        Self { expires_at: end, ..self }
+    }
+
+    /// Until when it can act, if not for ever.
+    #[must_use]
+    pub const fn expires_at(&self) -> Option<DateTime<Utc>> {
+        self.expires_at
     }
 
     /// Which user acts, or made the API key that does.

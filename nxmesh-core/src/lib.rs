@@ -5,11 +5,13 @@
 //! what they serve.
 //!
 //! **To extend it**, implement the contracts: [`tenancy::TenancyStore`],
-//! [`gateway::GatewayStore`] and [`LeaseStore`] for a database, [`gateway::link`] for a transport, and
+//! [`gateway::GatewayStore`], [`events::EventStore`] and [`LeaseStore`] for a database, [`gateway::link`] for a transport, and
 //! run the suites in `conformance` (a cargo feature) on them.
 
 pub mod gateway;
 pub mod tenancy;
+
+pub mod events;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -29,11 +31,14 @@ mod mesh;
 mod page;
 mod patch;
 mod problems;
+mod redact;
+mod retention;
 mod revision;
 mod secret;
 mod tasks;
 mod text;
 mod token;
+mod trail;
 
 pub use self::{
     actor::Actor,
@@ -46,8 +51,10 @@ pub use self::{
     page::{Page, PageMeta, PageRequest},
     patch::{MergePatch, from_json},
     problems::{MAX_PROBLEMS, Malformed, Path, Problems},
+    retention::Retention,
     revision::{Revision, RevisionNumber},
     secret::Secret,
     tasks::Tasks,
     token::TokenHash,
+    trail::Trail,
 };

@@ -1,7 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Clock, Error, ErrorKind, Result, SystemClock, Tasks,
+    Clock, Error, ErrorKind, Result, Retention, SystemClock, Tasks,
+    events::Events,
     gateway::Gateway,
     housekeeping,
     store::Stores,
@@ -25,6 +26,7 @@ use crate::{
 pub struct Mesh {
     tenancy: Tenancy,
     gateway: Gateway,
+    events: Events,
     tasks: Tasks,
 }
 
@@ -44,6 +46,12 @@ impl Mesh {
     #[must_use]
     pub const fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    /// What happens, as it happens.
+    #[must_use]
+    pub const fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Whether the store answers.
@@ -68,6 +76,7 @@ pub struct MeshBuilder {
     clock: Arc<dyn Clock>,
     master_key: Option<MasterKey>,
     heartbeat_interval: Duration,
+    retention: Retention,
 }
 
 impl Default for MeshBuilder {
@@ -77,6 +86,7 @@ impl Default for MeshBuilder {
             clock: Arc::new(SystemClock),
             master_key: None,
             heartbeat_interval: Duration::from_secs(10),
+            retention: Retention::default(),
         }
     }
 }
@@ -107,6 +117,12 @@ impl MeshBuilder {
         self
     }
 
+    /// For how long what piles up is kept.
+    pub const fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
     /// Opens the areas.
     ///
     /// # Errors
@@ -119,14 +135,17 @@ impl MeshBuilder {
         let tasks = Tasks::default();
         let tenancy =
             Tenancy::open(Arc::clone(&stores.tenancy), Arc::clone(&self.clock), &master).await?;
-        housekeeping::start(stores.clone(), Arc::clone(&self.clock), &tasks);
+        housekeeping::start(stores.clone(), Arc::clone(&self.clock), self.retention, &tasks);
+        let clock = Arc::clone(&self.clock);
+        let events = Events::open(stores.events, stores.tenancy, clock, &tasks).await?;
         let gateway = Gateway::open(
             stores.gateway,
             tenancy.clone(),
+            events.clone(),
             self.clock,
             tasks.clone(),
             self.heartbeat_interval,
         );
-        Ok(Mesh { tenancy, gateway, tasks })
+        Ok(Mesh { tenancy, gateway, events, tasks })
     }
 }

@@ -68,7 +68,10 @@ async fn writes_of_many_callers_share_commits_and_fail_alone() {
     let taken = given::user("taken@example.com");
     stores
         .tenancy
-        .commit(nxmesh_core::tenancy::TenancyChange::CreateUser(taken.clone()))
+        .commit(
+            nxmesh_core::tenancy::TenancyChange::CreateUser(taken.clone()),
+            nxmesh_core::Trail::default(),
+        )
         .await
         .unwrap();
     let tries = (0..500).map(|number| {
@@ -77,7 +80,10 @@ async fn writes_of_many_callers_share_commits_and_fail_alone() {
         } else {
             format!("user{number}@example.com")
         };
-        stores.tenancy.commit(nxmesh_core::tenancy::TenancyChange::CreateUser(given::user(&email)))
+        stores.tenancy.commit(
+            nxmesh_core::tenancy::TenancyChange::CreateUser(given::user(&email)),
+            nxmesh_core::Trail::default(),
+        )
     });
     let done = futures::future::join_all(tries).await;
     for (number, done) in done.into_iter().enumerate() {
@@ -94,11 +100,11 @@ async fn a_lock_that_somebody_else_holds_is_told_and_what_was_refused_is_not_don
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let user = given::user("a@b.c");
     let create = || nxmesh_core::tenancy::TenancyChange::CreateUser(user.clone());
-    let error = stores.tenancy.commit(create()).await.unwrap_err();
+    let error = stores.tenancy.commit(create(), nxmesh_core::Trail::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     holder.execute_batch("ROLLBACK").unwrap();
     assert_eq!(stores.tenancy.user(user.id).await.unwrap(), None);
-    stores.tenancy.commit(create()).await.unwrap();
+    stores.tenancy.commit(create(), nxmesh_core::Trail::default()).await.unwrap();
 }
 
 /// What was stored by the program when the schema had version 1, and what it answered then.

@@ -29,7 +29,7 @@ async fn everything_moves_to_postgres_and_back() {
     play(&[("SQLite", stores.clone())], 7, 3000).await;
     let key = given::api_key(workspace.organization_id, owner, "key", 0);
     let create = TenancyChange::CreateApiKey { key, hash: TokenHash::of("key") };
-    stores.tenancy.commit(create).await.unwrap();
+    stores.tenancy.commit(create, nxmesh_core::Trail::default()).await.unwrap();
     let token = RefreshToken {
         hash: TokenHash::of("token"),
         family: Uuid::nil(),
@@ -37,7 +37,11 @@ async fn everything_moves_to_postgres_and_back() {
         expires_at: given::at(1000),
         used: true,
     };
-    stores.tenancy.commit(TenancyChange::AddRefreshToken(token.clone())).await.unwrap();
+    stores
+        .tenancy
+        .commit(TenancyChange::AddRefreshToken(token.clone()), nxmesh_core::Trail::default())
+        .await
+        .unwrap();
     let snapshot = stores.gateway.snapshot(workspace.id).await.unwrap();
     drop(stores);
     let from = Archive::from(sqlite(&paths[0]).await);

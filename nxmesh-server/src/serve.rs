@@ -7,7 +7,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use axum::serve::ListenerExt;
 use futures::{FutureExt, TryFutureExt};
-use nxmesh_core::{Mesh, Secret, store::Stores, tenancy::Users};
+use nxmesh_core::{Mesh, Retention, Secret, store::Stores, tenancy::Users};
 use nxmesh_server::{HttpSettings, grpc, http_with};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -48,10 +48,14 @@ pub(crate) async fn prepare(
     let master_key = master_key(settings.master_key.as_deref(), &folder.join("master.key"))?;
     let store = settings.store.clone();
     let store = store.unwrap_or_else(|| StoreUrl::Sqlite(folder.join("nxmesh.db")));
+    let mut retention = Retention::default();
+    retention.events = settings.keep_events;
+    retention.audit_days = settings.keep_audit_days;
     let mesh = Mesh::builder()
         .store(open(store, &settings).await?)
         .master_key(master_key)
         .heartbeat_interval(Duration::from_secs(settings.heartbeat_seconds))
+        .retention(retention)
         .build()
         .await?;
     make_administrator(&mesh.tenancy().users(), &settings.admin_email, settings.admin_password)

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
 use http::HeaderValue;
-use nxmesh_core::Secret;
+use nxmesh_core::{Retention, Secret};
 
 /// The NxMesh control plane: REST for people and programs, gRPC for agents.
 #[derive(Debug, Parser)]
@@ -68,6 +68,14 @@ pub(crate) struct Settings {
     /// How often agents report, in seconds
     #[arg(long, env = "NXMESH_HEARTBEAT_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) heartbeat_seconds: u64,
+
+    /// How many events can be replayed; 10000 at least
+    #[arg(long, env = "NXMESH_KEEP_EVENTS", default_value_t = Retention::default().events, value_parser = clap::value_parser!(u64).range(Retention::MIN_EVENTS..))]
+    pub(crate) keep_events: u64,
+
+    /// For how many days entries of the audit log are kept; 0 for ever
+    #[arg(long, env = "NXMESH_KEEP_AUDIT_DAYS", default_value_t = Retention::default().audit_days)]
+    pub(crate) keep_audit_days: u32,
 
     /// The e-mail address of the administrator that is made on an empty store
     #[arg(long, env = "NXMESH_ADMIN_EMAIL", default_value = "admin@localhost")]

@@ -40,6 +40,7 @@ impl Health {
             system: self.system(state_dir),
             config_checksum: verified.checksum,
             config_version: verified.version,
+            alerts: Vec::new(),
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
     given::{agent, at, change, id, secret, step, stored_workspace, upstream, virtual_host},
 };
 use crate::{
-    ErrorKind, PageRequest, Revision, RevisionNumber, TokenHash,
+    ErrorKind, PageRequest, Revision, RevisionNumber, TokenHash, Trail,
     gateway::{
         AgentFilter, AgentName, AgentSpec, AgentState, AgentStatus, GatewayChange, GatewayWrite,
         LabelSelector, Moved, News, Snapshot,
@@ -43,7 +43,10 @@ fn content(snapshot: &Snapshot) -> impl PartialEq + std::fmt::Debug + use<> {
 pub async fn a_new_workspace_is_empty_at_revision_zero(stores: &Stores) {
     let (workspace, _) = stored_workspace(stores).await;
     let snapshot = stores.gateway.snapshot(workspace.id).await.unwrap().unwrap();
-    assert_eq!(content(&snapshot), content(&Snapshot::empty(workspace.id)));
+    assert_eq!(
+        content(&snapshot),
+        content(&Snapshot::empty(workspace.id, workspace.organization_id))
+    );
     assert!(stores.gateway.snapshot(id()).await.unwrap().is_none());
     assert!(stores.gateway.writes_since(id(), RevisionNumber(0)).await.unwrap().is_none());
 }
@@ -68,7 +71,7 @@ pub async fn a_commit_is_read_back_whole(stores: &Stores) {
     assert_eq!((found.spec, found.status), (agent, AgentStatus::default()));
     assert_eq!(stores.gateway.agent_secret(&token.hash).await.unwrap(), Some(token));
     let snapshot = stores.gateway.snapshot(workspace.id).await.unwrap().unwrap();
-    let mut expected = Snapshot::empty(workspace.id);
+    let mut expected = Snapshot::empty(workspace.id, workspace.organization_id);
     expected.apply(RevisionNumber(1), writes);
     assert_eq!(content(&snapshot), content(&expected));
 }
@@ -134,7 +137,7 @@ pub async fn the_history_leads_from_any_revision_to_the_head(stores: &Stores) {
         vec![GatewayWrite::PutVirtualHost(Arc::clone(&host))],
         vec![GatewayWrite::DeleteAgent(agent.id)],
     ];
-    let mut on_the_way = vec![Snapshot::empty(workspace.id)];
+    let mut on_the_way = vec![Snapshot::empty(workspace.id, workspace.organization_id)];
     for (base, writes) in (0..).zip(steps) {
         stores.gateway.commit(change(workspace.id, base, writes)).await.unwrap();
         on_the_way.push(stores.gateway.snapshot(workspace.id).await.unwrap().unwrap());
@@ -208,7 +211,9 @@ pub async fn agents_are_listed_as_filtered(stores: &Stores) {
     for (agent, status) in
         agents.iter().skip(1).zip([seen(false, 100), seen(true, 10), seen(true, 100)])
     {
-        assert!(stores.gateway.open_agent_session(agent.id, id(), &status).await.unwrap());
+        assert!(
+            stores.gateway.open_agent_session(agent.id, id(), &status, Vec::new()).await.unwrap()
+        );
     }
     let list = async |state, selector: Option<&str>, per_page| {
         let label_selector = selector.map(|it| LabelSelector::parse(it).unwrap());
@@ -233,7 +238,7 @@ pub async fn an_agent_keeps_its_status_when_it_is_renamed(stores: &Stores) {
     let put = |agent: &AgentSpec| vec![GatewayWrite::PutAgent(Arc::new(agent.clone()))];
     stores.gateway.commit(change(workspace.id, 0, put(&made))).await.unwrap();
     let session = id();
-    stores.gateway.open_agent_session(made.id, session, &seen(true, 1)).await.unwrap();
+    stores.gateway.open_agent_session(made.id, session, &seen(true, 1), Vec::new()).await.unwrap();
     let renamed = AgentSpec { name: AgentName::parse("b").unwrap(), ..made };
     stores.gateway.commit(change(workspace.id, 1, put(&renamed))).await.unwrap();
     let found = stores.gateway.agent(renamed.id).await.unwrap().unwrap();
@@ -242,8 +247,12 @@ pub async fn an_agent_keeps_its_status_when_it_is_renamed(stores: &Stores) {
 }
 
 pub async fn the_status_of_an_agent_that_is_gone_is_not_kept(stores: &Stores) {
-    assert!(!stores.gateway.open_agent_session(id(), id(), &seen(true, 1)).await.unwrap());
-    assert!(!stores.gateway.record_agent_status(id(), id(), &seen(true, 1)).await.unwrap());
+    assert!(
+        !stores.gateway.open_agent_session(id(), id(), &seen(true, 1), Vec::new()).await.unwrap()
+    );
+    assert!(
+        !stores.gateway.record_agent_status(id(), id(), &seen(true, 1), Vec::new()).await.unwrap()
+    );
 }
 
 pub async fn a_deleted_agent_loses_its_secrets(stores: &Stores) {
@@ -307,10 +316,10 @@ pub async fn every_move_is_announced(stores: &Stores) {
     let revision =
         Revision { workspace_id, number, author: owner, reason: String::new(), created_at: at(0) };
     let update = TenancyChange::UpdateWorkspace { workspace, base: RevisionNumber(1), revision };
-    stores.tenancy.commit(update).await.unwrap();
+    stores.tenancy.commit(update, Trail::default()).await.unwrap();
     heard(&mut news, moved(Some(number))).await;
     let delete = TenancyChange::DeleteWorkspace { id: workspace_id, base: RevisionNumber(0) };
-    stores.tenancy.commit(delete).await.unwrap();
+    stores.tenancy.commit(delete, Trail::default()).await.unwrap();
     heard(&mut news, moved(None)).await;
 }
 
@@ -323,7 +332,7 @@ pub async fn settings_are_part_of_the_snapshot(stores: &Stores) {
         Revision { workspace_id, number, author: owner, reason: String::new(), created_at: at(0) };
     let workspace = Workspace { settings: settings.clone(), revision: number, ..workspace };
     let update = TenancyChange::UpdateWorkspace { workspace, base: RevisionNumber(0), revision };
-    stores.tenancy.commit(update).await.unwrap();
+    stores.tenancy.commit(update, Trail::default()).await.unwrap();
     let snapshot = stores.gateway.snapshot(workspace_id).await.unwrap().unwrap();
     assert_eq!(snapshot.settings().as_ref(), &settings);
     let since =
@@ -409,12 +418,24 @@ pub async fn a_connection_holds_an_agent_until_a_newer_one_does(stores: &Stores)
     let status = async || stores.gateway.agent(made.id).await.unwrap().unwrap().status;
     let [first, second] = [id(), id()];
     let record = |session, status| async move {
-        stores.gateway.record_agent_status(made.id, session, &status).await.unwrap()
+        stores.gateway.record_agent_status(made.id, session, &status, Vec::new()).await.unwrap()
     };
     assert!(!record(first, seen(true, 1)).await, "it holds nothing yet");
-    assert!(stores.gateway.open_agent_session(made.id, first, &seen(true, 2)).await.unwrap());
+    assert!(
+        stores
+            .gateway
+            .open_agent_session(made.id, first, &seen(true, 2), Vec::new())
+            .await
+            .unwrap()
+    );
     assert!(record(first, seen(true, 3)).await);
-    assert!(stores.gateway.open_agent_session(made.id, second, &seen(true, 4)).await.unwrap());
+    assert!(
+        stores
+            .gateway
+            .open_agent_session(made.id, second, &seen(true, 4), Vec::new())
+            .await
+            .unwrap()
+    );
     assert!(!record(first, seen(false, 5)).await, "a newer one holds it");
     assert_eq!(status().await, seen(true, 4));
     assert!(record(second, seen(true, 6)).await);
@@ -453,7 +474,7 @@ pub async fn a_state_is_what_the_history_made_of_it(stores: &Stores) {
         vec![GatewayWrite::PutVirtualHost(Arc::new(later.clone()))],
         vec![GatewayWrite::DeleteVirtualHost(host.id), GatewayWrite::DeleteUpstream(upstream.id)],
     ];
-    let mut states = vec![content(&Snapshot::empty(workspace.id))];
+    let mut states = vec![content(&Snapshot::empty(workspace.id, workspace.organization_id))];
     for (base, writes) in (0..).zip(steps) {
         stores.gateway.commit(change(workspace.id, base, writes)).await.unwrap();
         states.push(content(&stores.gateway.snapshot(workspace.id).await.unwrap().unwrap()));

@@ -10,15 +10,17 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Id, Revision, RevisionNumber, TokenHash, from_json,
+    Id, Revision, RevisionNumber, TokenHash, Trail,
+    events::{EventType, NewEvent},
+    from_json,
     gateway::{
         AgentName, AgentSecret, AgentSpec, GatewayChange, GatewayWrite, Labels, NewUpstream,
         NewVirtualHost, Step, Upstream, VirtualHost,
     },
     store::Stores,
     tenancy::{
-        ApiKey, Email, Organization, OrganizationId, OrganizationName, PasswordHash, Role, Slug,
-        TenancyChange, User, UserId, Workspace, WorkspaceId,
+        ApiKey, AuditEntry, AuditedObject, Email, Organization, OrganizationId, OrganizationName,
+        PasswordHash, Role, Slug, TenancyChange, User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -155,7 +157,39 @@ pub fn step(of: WorkspaceId, number: RevisionNumber, writes: Vec<GatewayWrite>) 
         reason: format!("write {}", writes.len()),
         created_at: at(0),
     };
-    Step { revision, writes, secret: None }
+    Step { revision, writes, secret: None, trail: Trail::default() }
+}
+
+/// An entry of the audit log of an organization, and the event that goes with it.
+#[must_use]
+pub fn trail(of: OrganizationId, action: &str, seconds: i64) -> Trail {
+    let entry = AuditEntry {
+        id: id(),
+        organization_id: of,
+        workspace_id: None,
+        user_id: id(),
+        api_key_id: None,
+        request_id: Some("request".to_owned()),
+        action: EventType::new(action),
+        object: AuditedObject { object_type: "thing".to_owned(), object_id: uuid::Uuid::nil() },
+        created_at: at(seconds),
+        before: None,
+        after: Some(serde_json::json!({"name": "ä \u{0} \"'"})),
+    };
+    Trail { entries: vec![entry], events: vec![event(of, action, seconds)] }
+}
+
+/// Something that happened in an organization.
+#[must_use]
+pub fn event(of: OrganizationId, event_type: &str, seconds: i64) -> NewEvent {
+    let data = serde_json::json!({"text": "ä \u{0} \"'", "number": seconds});
+    NewEvent {
+        event_type: EventType::new(event_type),
+        timestamp: at(seconds),
+        organization_id: of,
+        workspace_id: None,
+        data: data.as_object().cloned().unwrap_or_default(),
+    }
 }
 
 /// A secret of an agent.
@@ -170,7 +204,7 @@ pub fn secret(of: &AgentSpec, text: &str) -> AgentSecret {
 /// When the store refuses.
 pub async fn stored_user(stores: &Stores, email: &str) -> UserId {
     let user = user(email);
-    valid(stores.tenancy.commit(TenancyChange::CreateUser(user.clone())).await);
+    valid(stores.tenancy.commit(TenancyChange::CreateUser(user.clone()), Trail::default()).await);
     user.id
 }
 
@@ -182,7 +216,7 @@ pub async fn stored_organization(stores: &Stores, slug: &str) -> (Organization, 
     let owner = stored_user(stores, &format!("{slug}@example.com")).await;
     let organization = organization(slug, 0);
     let change = TenancyChange::CreateOrganization { organization: organization.clone(), owner };
-    valid(stores.tenancy.commit(change).await);
+    valid(stores.tenancy.commit(change, Trail::default()).await);
     (organization, owner)
 }
 
@@ -193,6 +227,11 @@ pub async fn stored_organization(stores: &Stores, slug: &str) -> (Organization, 
 pub async fn stored_workspace(stores: &Stores) -> (Workspace, UserId) {
     let (organization, owner) = stored_organization(stores, "acme").await;
     let workspace = workspace(organization.id, "production", 0);
-    valid(stores.tenancy.commit(TenancyChange::CreateWorkspace(workspace.clone())).await);
+    valid(
+        stores
+            .tenancy
+            .commit(TenancyChange::CreateWorkspace(workspace.clone()), Trail::default())
+            .await,
+    );
     (workspace, owner)
 }

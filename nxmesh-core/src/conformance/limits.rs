@@ -17,7 +17,7 @@ use super::given::{
     virtual_host,
 };
 use crate::{
-    ErrorKind, PageRequest, from_json,
+    ErrorKind, PageRequest, Trail, from_json,
     gateway::{
         AgentName, AgentSpec, AgentStatus, GatewayWrite, MAX_LOCATIONS, MAX_SERVERS, NewUpstream,
         NewVirtualHost, Upstream, VirtualHost,
@@ -42,13 +42,13 @@ pub async fn any_text_is_kept_as_it_is(stores: &Stores) {
     let found = stores.gateway.revision(workspace.id, revision.number).await.unwrap();
     assert_eq!(found, Some(revision));
     let status = AgentStatus { hostname: format!("{ODD}\0"), ..AgentStatus::default() };
-    stores.gateway.open_agent_session(made.id, id(), &status).await.unwrap();
+    stores.gateway.open_agent_session(made.id, id(), &status, Vec::new()).await.unwrap();
     assert_eq!(stores.gateway.agent(made.id).await.unwrap().unwrap().status, status);
     let name = OrganizationName::parse("ñ漢🦀 \u{202e}'\"\\%_").unwrap();
     let (made, owner) = stored_organization(stores, "other").await;
     let renamed = crate::tenancy::Organization { name, version: 2, ..made };
     let change = TenancyChange::UpdateOrganization { organization: renamed.clone(), base: 1 };
-    stores.tenancy.commit(change).await.unwrap();
+    stores.tenancy.commit(change, Trail::default()).await.unwrap();
     assert_eq!(
         stores.tenancy.organization(renamed.id, owner).await.unwrap(),
         Some((renamed, Role::Owner))
@@ -166,13 +166,13 @@ pub async fn a_change_of_tenancy_that_is_given_up_is_whole_or_nothing(stores: &S
     for (number, polls) in (0..MOST_POLLS).flat_map(|it| [it; 4]).enumerate() {
         let created = User { email: email(number), ..user("a@b.c") };
         let create = TenancyChange::CreateUser(created.clone());
-        give_up_after(polls, stores.tenancy.commit(create)).await;
+        give_up_after(polls, stores.tenancy.commit(create, Trail::default())).await;
         let organization = super::given::organization(&format!("slug{number}"), 0);
         let create =
             TenancyChange::CreateOrganization { organization: organization.clone(), owner };
-        give_up_after(polls, stores.tenancy.commit(create.clone())).await;
+        give_up_after(polls, stores.tenancy.commit(create.clone(), Trail::default())).await;
         // Done again it succeeds, or collides with itself; either way it is there afterwards.
-        if let Err(error) = stores.tenancy.commit(create).await {
+        if let Err(error) = stores.tenancy.commit(create, Trail::default()).await {
             assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
         }
         let found = stores.tenancy.organization(organization.id, owner).await.unwrap();
@@ -192,7 +192,8 @@ pub async fn reads_that_are_given_up_harm_no_later_one(stores: &Stores) {
     for polls in (0..MOST_POLLS).flat_map(|it| [it; 8]) {
         give_up_after(polls, stores.gateway.snapshot(workspace.id)).await;
         give_up_after(polls, stores.tenancy.workspace(workspace.id, owner)).await;
-        give_up_after(polls, stores.gateway.open_agent_session(made.id, id(), &seen())).await;
+        give_up_after(polls, stores.gateway.open_agent_session(made.id, id(), &seen(), Vec::new()))
+            .await;
         let found = stores.tenancy.workspace(workspace.id, owner).await.unwrap();
         assert_eq!(found, Some((workspace.clone(), Role::Owner)));
         assert_eq!(stores.gateway.agent(made.id).await.unwrap().unwrap().spec, made);

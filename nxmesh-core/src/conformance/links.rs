@@ -13,9 +13,9 @@ use crate::{
     gateway::{
         ConfigUpdate, DeploymentMode, NewUpstream, NewVirtualHost, Projection,
         link::{
-            AgentEvent, AgentLink, AgentMessage, ApplyStatus, Command, CommandAction, ConfigStatus,
-            HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerLink, ServerMessage,
-            SystemMetrics,
+            AgentEvent, AgentLink, AgentMessage, Alert, ApplyStatus, Command, CommandAction,
+            ConfigStatus, HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerLink,
+            ServerMessage, Severity, SystemMetrics,
         },
     },
 };
@@ -54,6 +54,14 @@ pub fn agent_messages() -> Vec<AgentMessage> {
         },
         config_checksum: "abc".into(),
         config_version: RevisionNumber(7),
+        alerts: vec![Alert {
+            id: "a1".into(),
+            severity: Severity::Critical,
+            message: "nginx is not running".into(),
+            metric: Some("cpu_percent".into()),
+            value: Some(85.5),
+            timestamp: chrono::DateTime::UNIX_EPOCH,
+        }],
     };
     let statuses = [
         ApplyStatus::Pending,

@@ -13,6 +13,7 @@
 //! fresh, empty store. New tests may come with any release.
 
 pub mod commands;
+pub mod events;
 pub mod gateway;
 pub mod given;
 pub mod leases;
@@ -87,6 +88,18 @@ macro_rules! store_conformance_tests {
             secrets_that_expired_are_dropped,
             a_state_is_what_the_history_made_of_it,
             revisions_are_listed_by_number_in_pages,
+        );
+        $crate::store_conformance_tests!(@ $open, events:
+            what_is_recorded_is_read_in_order,
+            a_change_is_recorded_with_its_trail,
+            a_refused_change_leaves_no_trail,
+            what_leaves_no_trail_refuses_one,
+            what_agents_do_is_recorded_with_their_status,
+            recording_is_announced,
+            no_event_is_passed_over_by_whoever_reads_on,
+            the_newest_events_are_kept,
+            the_audit_log_is_listed_as_filtered,
+            the_audit_log_outlives_what_it_is_about,
         );
         $crate::store_conformance_tests!(@ $open, commands:
             a_command_waits_for_its_agent_and_is_taken_once,

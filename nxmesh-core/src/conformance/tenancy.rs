@@ -17,7 +17,7 @@ use super::given::{
     upstream, user, virtual_host, workspace,
 };
 use crate::{
-    ErrorKind, PageRequest, Revision, RevisionNumber, TokenHash,
+    ErrorKind, PageRequest, Revision, RevisionNumber, TokenHash, Trail,
     gateway::GatewayWrite,
     store::Stores,
     tenancy::{
@@ -27,12 +27,12 @@ use crate::{
 };
 
 async fn refused(stores: &Stores, change: TenancyChange) -> ErrorKind {
-    stores.tenancy.commit(change).await.unwrap_err().kind()
+    stores.tenancy.commit(change, Trail::default()).await.unwrap_err().kind()
 }
 
 pub async fn a_user_is_found_by_address_in_any_case(stores: &Stores) {
     let made = user("Ann.Ä@Example.com");
-    stores.tenancy.commit(TenancyChange::CreateUser(made.clone())).await.unwrap();
+    stores.tenancy.commit(TenancyChange::CreateUser(made.clone()), Trail::default()).await.unwrap();
     let email = Email::parse("ann.ä@eXample.COM").unwrap();
     assert_eq!(stores.tenancy.user_by_email(&email).await.unwrap(), Some(made.clone()));
     assert_eq!(stores.tenancy.user(made.id).await.unwrap(), Some(made));
@@ -50,7 +50,11 @@ pub async fn an_address_is_taken_once(stores: &Stores) {
 
 pub async fn the_first_user_is_made_only_on_an_empty_store(stores: &Stores) {
     assert!(!stores.tenancy.has_users().await.unwrap());
-    stores.tenancy.commit(TenancyChange::CreateFirstUser(user("a@b.c"))).await.unwrap();
+    stores
+        .tenancy
+        .commit(TenancyChange::CreateFirstUser(user("a@b.c")), Trail::default())
+        .await
+        .unwrap();
     assert!(stores.tenancy.has_users().await.unwrap());
     assert_eq!(
         refused(stores, TenancyChange::CreateFirstUser(user("d@e.f"))).await,
@@ -78,7 +82,7 @@ pub async fn organizations_are_listed_in_order_of_creation_in_pages(stores: &Sto
         made.push(organization.clone());
         stores
             .tenancy
-            .commit(TenancyChange::CreateOrganization { organization, owner })
+            .commit(TenancyChange::CreateOrganization { organization, owner }, Trail::default())
             .await
             .unwrap();
     }
@@ -103,7 +107,7 @@ pub async fn an_organization_slug_is_taken_once(stores: &Stores) {
     assert_eq!(refused(stores, change).await, ErrorKind::Conflict);
     let third = organization("other", 0);
     let create = TenancyChange::CreateOrganization { organization: third.clone(), owner };
-    stores.tenancy.commit(create).await.unwrap();
+    stores.tenancy.commit(create, Trail::default()).await.unwrap();
     let renamed = Organization { slug: Slug::parse("acme").unwrap(), version: 2, ..third };
     let change = TenancyChange::UpdateOrganization { organization: renamed, base: 1 };
     assert_eq!(refused(stores, change).await, ErrorKind::Conflict);
@@ -113,7 +117,7 @@ pub async fn an_organization_is_changed_only_from_the_version_it_was_read_at(sto
     let (made, owner) = stored_organization(stores, "acme").await;
     let second = Organization { version: 2, updated_at: at(9), ..made.clone() };
     let update = |base| TenancyChange::UpdateOrganization { organization: second.clone(), base };
-    stores.tenancy.commit(update(1)).await.unwrap();
+    stores.tenancy.commit(update(1), Trail::default()).await.unwrap();
     assert_eq!(
         stores.tenancy.organization(made.id, owner).await.unwrap(),
         Some((second.clone(), Role::Owner))
@@ -125,7 +129,7 @@ pub async fn an_organization_is_changed_only_from_the_version_it_was_read_at(sto
     );
     stores
         .tenancy
-        .commit(TenancyChange::DeleteOrganization { id: made.id, base: 2 })
+        .commit(TenancyChange::DeleteOrganization { id: made.id, base: 2 }, Trail::default())
         .await
         .unwrap();
     assert_eq!(refused(stores, update(2)).await, ErrorKind::NotFound);
@@ -145,7 +149,7 @@ pub async fn an_owner_who_does_not_exist_is_refused_and_leaves_nothing(stores: &
     let create = |owner| TenancyChange::CreateOrganization { organization: made.clone(), owner };
     assert_eq!(refused(stores, create(owner)).await, ErrorKind::NotFound);
     let owner = stored_user(stores, "a@b.c").await;
-    stores.tenancy.commit(create(owner)).await.unwrap();
+    stores.tenancy.commit(create(owner), Trail::default()).await.unwrap();
 }
 
 pub async fn a_workspace_needs_its_organization(stores: &Stores) {
@@ -160,11 +164,15 @@ pub async fn workspaces_are_listed_in_order_of_creation_in_pages(stores: &Stores
     for (slug, seconds) in [("c", 2), ("a", 1), ("b", 0)] {
         let workspace = workspace(organization.id, slug, seconds);
         made.push(workspace.clone());
-        stores.tenancy.commit(TenancyChange::CreateWorkspace(workspace)).await.unwrap();
+        stores
+            .tenancy
+            .commit(TenancyChange::CreateWorkspace(workspace), Trail::default())
+            .await
+            .unwrap();
     }
     stores
         .tenancy
-        .commit(TenancyChange::CreateWorkspace(workspace(elsewhere.id, "c", 0)))
+        .commit(TenancyChange::CreateWorkspace(workspace(elsewhere.id, "c", 0)), Trail::default())
         .await
         .unwrap();
     made.sort_by_key(|it| (it.created_at, it.id));
@@ -183,7 +191,11 @@ pub async fn a_workspace_slug_is_taken_once_in_its_organization(stores: &Stores)
     assert_eq!(refused(stores, TenancyChange::CreateWorkspace(second)).await, ErrorKind::Conflict);
     let (elsewhere, _) = stored_organization(stores, "other").await;
     let same_elsewhere = workspace(elsewhere.id, "production", 0);
-    stores.tenancy.commit(TenancyChange::CreateWorkspace(same_elsewhere)).await.unwrap();
+    stores
+        .tenancy
+        .commit(TenancyChange::CreateWorkspace(same_elsewhere), Trail::default())
+        .await
+        .unwrap();
 }
 
 pub async fn a_workspace_is_changed_only_from_its_head(stores: &Stores) {
@@ -198,12 +210,12 @@ pub async fn a_workspace_is_changed_only_from_its_head(stores: &Stores) {
             Revision { workspace_id: made.id, number, author: owner, reason, created_at: at(1) };
         TenancyChange::UpdateWorkspace { workspace, base: RevisionNumber(base), revision }
     };
-    stores.tenancy.commit(update(0, "renamed")).await.unwrap();
+    stores.tenancy.commit(update(0, "renamed"), Trail::default()).await.unwrap();
     assert_eq!(stores.tenancy.workspace_head(made.id).await.unwrap(), Some(RevisionNumber(1)));
     assert_eq!(refused(stores, update(0, "again")).await, ErrorKind::Stale);
     stores.gateway.commit(change(made.id, 1, Vec::new())).await.unwrap();
     assert_eq!(refused(stores, update(1, "again")).await, ErrorKind::Stale);
-    stores.tenancy.commit(update(2, "again")).await.unwrap();
+    stores.tenancy.commit(update(2, "again"), Trail::default()).await.unwrap();
     let (found, _) = stores.tenancy.workspace(made.id, owner).await.unwrap().unwrap();
     assert_eq!((found.slug.as_str(), found.revision), ("again", RevisionNumber(3)));
 }
@@ -220,7 +232,7 @@ pub async fn a_workspace_with_agents_is_not_deleted(stores: &Stores) {
         .commit(change(made.id, 1, vec![GatewayWrite::DeleteAgent(agent.id)]))
         .await
         .unwrap();
-    stores.tenancy.commit(delete()).await.unwrap();
+    stores.tenancy.commit(delete(), Trail::default()).await.unwrap();
     assert_eq!(refused(stores, delete()).await, ErrorKind::NotFound);
 }
 
@@ -234,7 +246,7 @@ pub async fn a_deleted_workspace_takes_what_it_serves_along(stores: &Stores) {
     ];
     stores.gateway.commit(change(made.id, 0, writes)).await.unwrap();
     let delete = TenancyChange::DeleteWorkspace { id: made.id, base: RevisionNumber(0) };
-    stores.tenancy.commit(delete).await.unwrap();
+    stores.tenancy.commit(delete, Trail::default()).await.unwrap();
     assert_eq!(stores.gateway.virtual_host(host_id).await.unwrap(), None);
     assert_eq!(stores.gateway.upstream(upstream_id).await.unwrap(), None);
     assert!(stores.gateway.snapshot(made.id).await.unwrap().is_none());
@@ -254,9 +266,13 @@ fn token(text: &str, family: u128, user_id: UserId, seconds: i64) -> RefreshToke
 pub async fn a_refresh_token_rotates_once(stores: &Stores) {
     let user = stored_user(stores, "a@b.c").await;
     let (first, second) = (token("1", 1, user, 60), token("2", 1, user, 60));
-    stores.tenancy.commit(TenancyChange::AddRefreshToken(first.clone())).await.unwrap();
+    stores
+        .tenancy
+        .commit(TenancyChange::AddRefreshToken(first.clone()), Trail::default())
+        .await
+        .unwrap();
     let rotate = || TenancyChange::RotateRefreshToken { used: first.hash, next: second.clone() };
-    stores.tenancy.commit(rotate()).await.unwrap();
+    stores.tenancy.commit(rotate(), Trail::default()).await.unwrap();
     let used = RefreshToken { used: true, ..first.clone() };
     assert_eq!(stores.tenancy.refresh_token(&first.hash).await.unwrap(), Some(used));
     assert_eq!(stores.tenancy.refresh_token(&second.hash).await.unwrap(), Some(second.clone()));
@@ -269,9 +285,17 @@ pub async fn a_refresh_token_rotates_once(stores: &Stores) {
 pub async fn a_revoked_family_is_gone(stores: &Stores) {
     let user = stored_user(stores, "a@b.c").await;
     for token in [token("1", 1, user, 60), token("2", 1, user, 60), token("3", 2, user, 60)] {
-        stores.tenancy.commit(TenancyChange::AddRefreshToken(token)).await.unwrap();
+        stores
+            .tenancy
+            .commit(TenancyChange::AddRefreshToken(token), Trail::default())
+            .await
+            .unwrap();
     }
-    stores.tenancy.commit(TenancyChange::RevokeFamily(Uuid::from_u128(1))).await.unwrap();
+    stores
+        .tenancy
+        .commit(TenancyChange::RevokeFamily(Uuid::from_u128(1)), Trail::default())
+        .await
+        .unwrap();
     for (text, there) in [("1", false), ("2", false), ("3", true)] {
         assert_eq!(
             stores.tenancy.refresh_token(&TokenHash::of(text)).await.unwrap().is_some(),
@@ -283,7 +307,11 @@ pub async fn a_revoked_family_is_gone(stores: &Stores) {
 pub async fn refresh_tokens_that_expired_are_dropped(stores: &Stores) {
     let user = stored_user(stores, "a@b.c").await;
     for token in [token("1", 1, user, 59), token("2", 2, user, 60)] {
-        stores.tenancy.commit(TenancyChange::AddRefreshToken(token)).await.unwrap();
+        stores
+            .tenancy
+            .commit(TenancyChange::AddRefreshToken(token), Trail::default())
+            .await
+            .unwrap();
     }
     assert_eq!(stores.tenancy.drop_expired(at(60)).await.unwrap(), 1);
     assert_eq!(stores.tenancy.refresh_token(&TokenHash::of("1")).await.unwrap(), None);
@@ -298,7 +326,7 @@ pub async fn a_refresh_token_needs_its_user(stores: &Stores) {
 pub async fn of_two_first_users_one_is_made(stores: &Stores) {
     let tries = (0..8).map(|number| {
         let user = user(&format!("user{number}@example.com"));
-        stores.tenancy.commit(TenancyChange::CreateFirstUser(user))
+        stores.tenancy.commit(TenancyChange::CreateFirstUser(user), Trail::default())
     });
     let done = futures::future::join_all(tries).await;
     assert_eq!(done.iter().filter(|it| it.is_ok()).count(), 1);
@@ -309,10 +337,16 @@ pub async fn of_two_first_users_one_is_made(stores: &Stores) {
 pub async fn of_many_uses_of_a_refresh_token_one_counts(stores: &Stores) {
     let user = stored_user(stores, "a@b.c").await;
     let first = token("first", 1, user, 60);
-    stores.tenancy.commit(TenancyChange::AddRefreshToken(first.clone())).await.unwrap();
+    stores
+        .tenancy
+        .commit(TenancyChange::AddRefreshToken(first.clone()), Trail::default())
+        .await
+        .unwrap();
     let tries = (0..16).map(|number| {
         let next = token(&format!("next{number}"), 1, user, 60);
-        stores.tenancy.commit(TenancyChange::RotateRefreshToken { used: first.hash, next })
+        stores
+            .tenancy
+            .commit(TenancyChange::RotateRefreshToken { used: first.hash, next }, Trail::default())
     });
     let done = futures::future::join_all(tries).await;
     assert_eq!(done.iter().filter(|it| it.is_ok()).count(), 1);
@@ -328,7 +362,7 @@ pub async fn there_is_one_signing_key(stores: &Stores) {
     let sealed = MasterKey::generate().seal("test", b"key").unwrap();
     let key = |kid: &str| SealedSigningKey { kid: kid.to_owned(), sealed: sealed.clone() };
     let create = |kid| TenancyChange::CreateSigningKey { key: key(kid), now: at(0) };
-    stores.tenancy.commit(create("first")).await.unwrap();
+    stores.tenancy.commit(create("first"), Trail::default()).await.unwrap();
     assert_eq!(refused(stores, create("second")).await, ErrorKind::Conflict);
     assert_eq!(stores.tenancy.signing_key().await.unwrap(), Some(key("first")));
 }
@@ -338,7 +372,9 @@ pub async fn of_many_at_once_one_slug_wins(stores: &Stores) {
     let tries = (0..16).map(|number| {
         let created_at = at(0) + TimeDelta::seconds(number);
         let organization = Organization { created_at, ..organization("acme", 0) };
-        stores.tenancy.commit(TenancyChange::CreateOrganization { organization, owner })
+        stores
+            .tenancy
+            .commit(TenancyChange::CreateOrganization { organization, owner }, Trail::default())
     });
     let done = futures::future::join_all(tries).await;
     let (won, lost): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_ok);
@@ -351,7 +387,10 @@ pub async fn members_have_the_role_that_was_set_last(stores: &Stores) {
     let other = stored_user(stores, "other@example.com").await;
     let stranger = stored_user(stores, "stranger@example.com").await;
     let set = |base, user, role| {
-        stores.tenancy.commit(TenancyChange::SetMember { organization: made.id, base, user, role })
+        stores.tenancy.commit(
+            TenancyChange::SetMember { organization: made.id, base, user, role },
+            Trail::default(),
+        )
     };
     for (base, role) in (1..).zip([Role::Viewer, Role::Admin, Role::Operator, Role::Owner]) {
         assert_eq!(stores.tenancy.owners(made.id).await.unwrap(), 1);
@@ -390,7 +429,7 @@ pub async fn a_member_is_set_only_from_the_version_that_was_read(stores: &Stores
     assert_eq!(refused(stores, set(2, owner)).await, ErrorKind::Stale);
     assert_eq!(refused(stores, set(1, super::given::id())).await, ErrorKind::NotFound);
     let users = [stored_user(stores, "a@b.c").await, stored_user(stores, "d@e.f").await];
-    let both = users.map(|user| stores.tenancy.commit(set(1, user)));
+    let both = users.map(|user| stores.tenancy.commit(set(1, user), Trail::default()));
     let done = futures::future::join_all(both).await;
     assert_eq!(done.iter().filter(|it| it.is_ok()).count(), 1, "two cannot decide on one version");
     let gone = TenancyChange::SetMember {
@@ -405,11 +444,15 @@ pub async fn a_member_is_set_only_from_the_version_that_was_read(stores: &Stores
 pub async fn a_new_password_ends_all_logins_of_the_user(stores: &Stores) {
     let [one, other] = [stored_user(stores, "a@b.c").await, stored_user(stores, "d@e.f").await];
     for token in [token("1", 1, one, 60), token("2", 2, one, 60), token("3", 3, other, 60)] {
-        stores.tenancy.commit(TenancyChange::AddRefreshToken(token)).await.unwrap();
+        stores
+            .tenancy
+            .commit(TenancyChange::AddRefreshToken(token), Trail::default())
+            .await
+            .unwrap();
     }
     let password = PasswordHash::from_stored("$argon2id$y");
     let change = TenancyChange::SetPassword { user: one, password: password.clone() };
-    stores.tenancy.commit(change).await.unwrap();
+    stores.tenancy.commit(change, Trail::default()).await.unwrap();
     assert_eq!(stores.tenancy.user(one).await.unwrap().unwrap().password, password);
     assert_ne!(stores.tenancy.user(other).await.unwrap().unwrap().password, password);
     for (text, there) in [("1", false), ("2", false), ("3", true)] {
@@ -426,7 +469,11 @@ pub async fn api_keys_are_found_by_what_is_left_of_them(stores: &Stores) {
     let keys = [("b", owner, 2), ("a", other, 1), ("c", owner, 3)]
         .map(|(name, user, at)| (api_key(made.id, user, name, at), TokenHash::of(name)));
     for (key, hash) in keys.clone() {
-        stores.tenancy.commit(TenancyChange::CreateApiKey { key, hash }).await.unwrap();
+        stores
+            .tenancy
+            .commit(TenancyChange::CreateApiKey { key, hash }, Trail::default())
+            .await
+            .unwrap();
     }
     for (key, hash) in &keys {
         assert_eq!(stores.tenancy.api_key_by_hash(hash).await.unwrap().as_ref(), Some(key));
@@ -443,11 +490,11 @@ pub async fn api_keys_are_found_by_what_is_left_of_them(stores: &Stores) {
     assert_eq!(names(None, 2).await, ("c".to_owned(), 3));
     assert_eq!(names(Some(owner), 1).await, ("b c".to_owned(), 2));
     let id = keys[0].0.id;
-    stores.tenancy.commit(TenancyChange::DeleteApiKey(id)).await.unwrap();
+    stores.tenancy.commit(TenancyChange::DeleteApiKey(id), Trail::default()).await.unwrap();
     assert_eq!(refused(stores, TenancyChange::DeleteApiKey(id)).await, ErrorKind::NotFound);
     assert_eq!(stores.tenancy.api_key_by_hash(&keys[0].1).await.unwrap(), None);
     let delete = TenancyChange::DeleteOrganization { id: made.id, base: 1 };
-    stores.tenancy.commit(delete).await.unwrap();
+    stores.tenancy.commit(delete, Trail::default()).await.unwrap();
     assert_eq!(stores.tenancy.api_key(keys[1].0.id).await.unwrap(), None, "it goes with it");
 }
 
@@ -466,7 +513,11 @@ pub async fn api_keys_that_expired_are_dropped(stores: &Stores) {
     for (name, expires_at) in [("old", Some(at(9))), ("new", Some(at(10))), ("ever", None)] {
         let key = ApiKey { expires_at, ..api_key(made.id, owner, name, 0) };
         let hash = TokenHash::of(name);
-        stores.tenancy.commit(TenancyChange::CreateApiKey { key, hash }).await.unwrap();
+        stores
+            .tenancy
+            .commit(TenancyChange::CreateApiKey { key, hash }, Trail::default())
+            .await
+            .unwrap();
     }
     assert_eq!(stores.tenancy.drop_expired(at(10)).await.unwrap(), 1);
     for (name, there) in [("old", false), ("new", true), ("ever", true)] {

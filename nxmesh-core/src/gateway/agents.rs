@@ -10,6 +10,7 @@ use crate::{
         Agent, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentState, COMMAND_PATIENCE,
         GatewayWrite, LabelSelector, NewAgent, NewRegistrationToken, Snapshot,
         admission::TOKEN_PREFIX,
+        agent_events::About,
         conflict,
         context::{Context, Decision},
         dispatch,
@@ -182,6 +183,12 @@ impl Agents {
         let agent = self.record(actor, id, Permission::Command).await?;
         let action = CommandAction::Reload { graceful: true };
         let outcome = dispatch::order(&self.context, &agent, action, COMMAND_PATIENCE).await?;
+        let published = self.context.snapshots.get(agent.spec.workspace_id).await?;
+        let about = About::of(&agent.spec, &published.snapshot);
+        self.context
+            .events
+            .record(about.reloaded(actor, &outcome, self.context.clock.as_ref()))
+            .await?;
         Ok(ReloadOutcome { success: outcome.success, message: outcome.message })
     }
 

@@ -5,6 +5,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::{
     Clock, Result, Tasks,
+    events::Events,
     gateway::{
         Agents, GatewayStore, Revisions, Upstreams, VirtualHosts,
         context::Context,
@@ -29,6 +30,7 @@ impl Gateway {
     pub(crate) fn open(
         store: Arc<dyn GatewayStore>,
         tenancy: Tenancy,
+        events: Events,
         clock: Arc<dyn Clock>,
         tasks: Tasks,
         heartbeat_interval: Duration,
@@ -38,7 +40,7 @@ impl Gateway {
         let _tasks = tasks.stop_on_drop();
         let fleet = Fleet::default();
         let context =
-            Context { store, tenancy, clock, tasks, snapshots, fleet, heartbeat_interval };
+            Context { store, tenancy, clock, tasks, snapshots, fleet, events, heartbeat_interval };
         let commands = dispatch::serve(context.clone(), context.store.subscribe());
         context.tasks.spawn(commands);
         Self { context, _tasks }

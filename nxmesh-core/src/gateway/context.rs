@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Actor, Clock, Error, ErrorKind, Result, Revision, Tasks,
+    events::Events,
     gateway::{
         GatewayStore, GatewayWrite, Snapshot, Step, commit::commit_all, fleet::Fleet,
-        queue::Pending, snapshots::Snapshots, store::AgentSecret,
+        queue::Pending, snapshots::Snapshots, store::AgentSecret, trail,
     },
     tenancy::{Permission, Tenancy, WorkspaceId},
 };
@@ -23,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) tasks: Tasks,
     pub(crate) snapshots: Snapshots,
     pub(crate) fleet: Fleet,
+    pub(crate) events: Events,
     pub(crate) heartbeat_interval: Duration,
 }
 
@@ -113,6 +115,7 @@ impl Context {
             return Ok((answer, None));
         }
         let number = current.revision().next();
+        let trail = trail::of(actor, self.clock.as_ref(), current, &writes);
         let mut after = current.clone();
         after.apply(number, writes.clone());
         check(&after)?;
@@ -123,7 +126,7 @@ impl Context {
             reason,
             created_at: self.clock.now(),
         };
-        Ok((answer, Some((Step { revision, writes, secret }, after))))
+        Ok((answer, Some((Step { revision, writes, secret, trail }, after))))
     }
 }
 

@@ -89,6 +89,12 @@ impl Convergence {
         Next::Send(desired)
     }
 
+    /// How long ago this update was sent, if it is the one under way.
+    pub(crate) fn under_way(&self, config_id: &str, now: Instant) -> Option<Duration> {
+        let flying = self.in_flight.as_ref().filter(|it| it.update.config_id == config_id);
+        flying.map(|it| now.duration_since(it.sent))
+    }
+
     /// What became of an update. `jitter` is from 0 to 1.
     pub(crate) fn settled(&mut self, status: &ConfigStatus, now: Instant, jitter: f64) {
         let known = |it: &Arc<ConfigUpdate>| it.config_id == status.config_id;

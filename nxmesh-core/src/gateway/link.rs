@@ -183,6 +183,42 @@ pub struct HealthReport {
     pub config_checksum: String,
     /// The revision of that content.
     pub config_version: RevisionNumber,
+    /// What is wrong since the report before; the first [`MAX_ALERTS`] are taken.
+    pub alerts: Vec<Alert>,
+}
+
+/// How many alerts of one report are taken.
+pub const MAX_ALERTS: usize = 16;
+
+/// Something that people should look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alert {
+    /// Unique.
+    pub id: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, for people.
+    pub message: String,
+    /// Which figure is out of bounds, if one is: `cpu_percent`.
+    pub metric: Option<String>,
+    /// Where that figure stands.
+    pub value: Option<f64>,
+    /// When.
+    pub timestamp: DateTime<Utc>,
+}
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// It may become bad.
+    Warning,
+    /// It is bad.
+    Error,
+    /// It is as bad as it gets.
+    Critical,
 }
 
 /// nginx at a moment.

@@ -24,6 +24,7 @@ mod virtual_host;
 mod virtual_hosts;
 
 mod admission;
+mod agent_events;
 mod commit;
 mod conflict;
 mod context;
@@ -36,6 +37,7 @@ mod queue;
 mod session;
 mod snapshots;
 mod status;
+mod trail;
 
 pub use self::{
     agent::{

@@ -11,9 +11,11 @@ use tokio::{
 use crate::{
     Error, ErrorKind, Result, Secret, TokenHash,
     clock::new_id,
+    events::NewEvent,
     gateway::{
         AgentId, AgentStatus, SessionId,
         admission::{self, Admission},
+        agent_events::About,
         context::Context,
         convergence::{Convergence, Next},
         fleet::{Order, Outcome, Seat},
@@ -28,6 +30,8 @@ use crate::{
 
 /// How many commands may wait for their answer; an older one is given up for a newer.
 const MAX_PENDING: usize = 64;
+/// How many events may wait for a store that is away.
+const MAX_UNTOLD: usize = 64;
 /// How long a message may wait for an agent that does not read.
 const SEND_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -69,16 +73,26 @@ pub(crate) async fn report_health(
 ) -> Result<()> {
     let (agent, _) = admission::authenticate(context, credential).await?;
     let mut status = agent.status;
-    status::note_health(&mut status, report, context.clock.now());
+    let now = context.clock.now();
+    status::note_health(&mut status, report, now);
     // One that never connected has nothing to report of.
     let Some(session) = agent.session else { return Ok(()) };
+    let events = match report.alerts.is_empty() {
+        true => Vec::new(),
+        false => {
+            let published = context.snapshots.get(agent.spec.workspace_id).await?;
+            About::of(&agent.spec, &published.snapshot).alerts(&report.alerts, now)
+        }
+    };
     // Whoever took over meanwhile knows better.
-    context.store.record_agent_status(agent.spec.id, session, &status).await.map(|_| ())
+    let id = agent.spec.id;
+    context.store.record_agent_status(id, session, &status, events).await.map(|_| ())
 }
 
 struct Session {
     context: Context,
     agent: AgentId,
+    about: About,
     seat: Seat,
     outgoing: Outgoing,
     published: watch::Receiver<Arc<Published>>,
@@ -87,6 +101,10 @@ struct Session {
     id: SessionId,
     /// Whether what is known of the agent is written down.
     recorded: bool,
+    /// What is to be told with what is written down next.
+    untold: Vec<NewEvent>,
+    /// What the end of the connection is called, once it has one.
+    ending: &'static str,
     unconfirmed_secret: Option<TokenHash>,
     pending: HashMap<String, oneshot::Sender<Outcome>>,
     last_heard: Instant,
@@ -101,8 +119,10 @@ impl Session {
         let seat = context.fleet.enter(id);
         let last_apply = agent.status.last_apply.as_ref().map(|it| it.status);
         let convergence = Convergence::new(registration.config_checksum.clone(), last_apply);
+        let about = About::of(&agent.spec, &published.borrow().snapshot);
         let mut session = Self {
             agent: id,
+            about,
             seat,
             outgoing,
             published,
@@ -110,6 +130,8 @@ impl Session {
             status: agent.status,
             id: new_id(context.clock.as_ref()),
             recorded: true,
+            untold: Vec::new(),
+            ending: "connection_closed",
             unconfirmed_secret: Some(secret),
             pending: HashMap::new(),
             last_heard: Instant::now(),
@@ -124,8 +146,10 @@ impl Session {
         registration: Registration,
         credential: Option<Secret<String>>,
     ) -> Result<()> {
-        status::note_registration(&mut self.status, registration, self.context.clock.now());
-        let held = self.context.store.open_agent_session(self.agent, self.id, &self.status);
+        let now = self.context.clock.now();
+        status::note_registration(&mut self.status, registration, now);
+        let told = vec![self.about.connected(&self.status, now)];
+        let held = self.context.store.open_agent_session(self.agent, self.id, &self.status, told);
         if !held.await? {
             return Err(deleted());
         }
@@ -146,6 +170,7 @@ impl Session {
         tracing::info!(agent_id = %self.agent, reason = %reason, "agent disconnected");
         if self.seat.is_ours() {
             self.status.connected = false;
+            self.tell([self.about.disconnected(self.ending, self.context.clock.now())]);
             // Whoever took over meanwhile is not disturbed by this.
             let _ = self.record().await;
         }
@@ -161,25 +186,31 @@ impl Session {
         let silent = self.last_heard + self.context.heartbeat_interval * 3;
         let wake = due.map_or(silent, |due| due.min(silent));
         let ended = |message: &str| Err(Error::new(ErrorKind::Unavailable, message));
-        tokio::select! {
+        let (ending, step) = tokio::select! {
             biased;
-            () = self.context.tasks.stopping().cancelled() => ended("the control plane is shutting down"),
-            () = self.seat.end.cancelled() => self.ended().await,
+            () = self.context.tasks.stopping().cancelled() => {
+                ("server_shutdown", ended("the control plane is shutting down"))
+            }
+            () = self.seat.end.cancelled() => ("replaced", self.ended().await),
             message = incoming.next() => match message {
-                Some(Ok(message)) => self.hear(message).await,
-                Some(Err(error)) => Err(error),
-                None => ended("the agent closed the connection"),
+                Some(Ok(message)) => ("refused", self.hear(message).await),
+                Some(Err(error)) => ("connection_lost", Err(error)),
+                None => ("connection_closed", ended("the agent closed the connection")),
             },
-            Some(order) = self.seat.orders.recv() => self.order(order).await,
+            Some(order) = self.seat.orders.recv() => ("connection_timeout", self.order(order).await),
             changed = self.published.changed() => match changed {
-                Ok(()) => self.want(),
-                Err(_) => ended("the workspace was deleted"),
+                Ok(()) => ("agent_deleted", self.want()),
+                Err(_) => ("agent_deleted", ended("the workspace was deleted")),
             },
             () = tokio::time::sleep_until(wake) => match Instant::now() < silent {
-                true => Ok(()),
-                false => ended("three heartbeats are missing"),
+                true => return Ok(()),
+                false => ("connection_timeout", ended("three heartbeats are missing")),
             },
+        };
+        if step.is_err() {
+            self.ending = ending;
         }
+        step
     }
 
     /// The reason why the seat was taken away.
@@ -208,14 +239,21 @@ impl Session {
                 "a stream has one registration, at its beginning",
             )),
             AgentMessage::Health(report) => {
+                let now = self.context.clock.now();
                 self.convergence.reported(&report.config_checksum);
-                status::note_health(&mut self.status, &report, self.context.clock.now());
+                status::note_health(&mut self.status, &report, now);
+                self.tell(self.about.alerts(&report.alerts, now));
                 self.record().await
             }
             AgentMessage::ConfigStatus(report) => {
+                let (now, took) = (self.context.clock.now(), Instant::now());
+                let took = self.convergence.under_way(&report.config_id, took);
                 self.convergence.settled(&report, Instant::now(), rand::random());
-                match status::note_apply(&mut self.status, &report, self.context.clock.now()) {
-                    true => self.record().await,
+                match status::note_apply(&mut self.status, &report, now) {
+                    true => {
+                        self.tell([self.about.applied(&report, took, now)]);
+                        self.record().await
+                    }
                     false => Ok(()),
                 }
             }
@@ -274,11 +312,23 @@ impl Session {
         sent.map_err(|_| gone("the agent does not read what it is sent"))
     }
 
+    /// Tells those who watch, with what is written down next. While the store is away the
+    /// oldest are left out: there is a newer state to tell of.
+    fn tell(&mut self, events: impl IntoIterator<Item = NewEvent>) {
+        self.untold.extend(events);
+        let excess = self.untold.len().saturating_sub(MAX_UNTOLD);
+        self.untold.drain(..excess);
+    }
+
     /// Writes down what is known. A store that is away is no reason to let the
     /// agent go: the next report writes it again.
     async fn record(&mut self) -> Result<()> {
-        let recorded =
-            self.context.store.record_agent_status(self.agent, self.id, &self.status).await;
+        let store = &self.context.store;
+        let events = self.untold.clone();
+        let recorded = store.record_agent_status(self.agent, self.id, &self.status, events).await;
+        if recorded.is_ok() {
+            self.untold.clear();
+        }
         let before = self.recorded;
         self.recorded = recorded.is_ok();
         match recorded {

@@ -6,13 +6,14 @@ use uuid::Uuid;
 use crate::{
     RevisionNumber,
     gateway::{AgentId, AgentSpec, GatewayWrite, Upstream, UpstreamId, VirtualHost, VirtualHostId},
-    tenancy::{Settings, WorkspaceId},
+    tenancy::{OrganizationId, Settings, WorkspaceId},
 };
 
 /// A workspace at one revision: all that decides what its agents serve.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     workspace_id: WorkspaceId,
+    organization_id: OrganizationId,
     revision: RevisionNumber,
     settings: Arc<Settings>,
     virtual_hosts: BTreeMap<VirtualHostId, Arc<VirtualHost>>,
@@ -27,11 +28,12 @@ pub(crate) type Digest = [u8; 32];
 impl Snapshot {
     /// A workspace before its first revision.
     #[must_use]
-    pub fn empty(workspace_id: WorkspaceId) -> Self {
+    pub fn empty(workspace_id: WorkspaceId, organization_id: OrganizationId) -> Self {
         let settings = Arc::new(Settings::default());
         let digests = BTreeMap::from([(*workspace_id.as_uuid(), digest(settings.as_ref()))]);
         Self {
             workspace_id,
+            organization_id,
             revision: RevisionNumber::default(),
             settings,
             virtual_hosts: BTreeMap::new(),
@@ -45,6 +47,12 @@ impl Snapshot {
     #[must_use]
     pub const fn workspace_id(&self) -> WorkspaceId {
         self.workspace_id
+    }
+
+    /// Of which organization.
+    #[must_use]
+    pub const fn organization_id(&self) -> OrganizationId {
+        self.organization_id
     }
 
     /// At which revision.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::{
-    Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
+    events::NewEvent,
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentStatus, CommandId,
         CommandOutcome, SessionId, Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId,
@@ -85,22 +86,24 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     /// when this one is not there.
     async fn keep_only_agent_secret(&self, agent: AgentId, hash: &TokenHash) -> Result<bool>;
 
-    /// The agent is held by this connection from now on, and by no older one. Answers `false`
-    /// when the agent is gone.
+    /// The agent is held by this connection from now on, and by no older one; the events are
+    /// recorded with it. Answers `false`, and records nothing, when the agent is gone.
     async fn open_agent_session(
         &self,
         id: AgentId,
         session: SessionId,
         status: &AgentStatus,
+        events: Vec<NewEvent>,
     ) -> Result<bool>;
 
-    /// Replaces what is known of an agent. Answers `false`, and changes nothing, when the
-    /// agent is gone or another connection holds it.
+    /// Replaces what is known of an agent, and records the events with it. Answers `false`, and
+    /// changes nothing, when the agent is gone or another connection holds it.
     async fn record_agent_status(
         &self,
         id: AgentId,
         session: SessionId,
         status: &AgentStatus,
+        events: Vec<NewEvent>,
     ) -> Result<bool>;
 
     /// Puts a command where the server that the agent is connected to finds it, for as long
@@ -181,6 +184,8 @@ pub struct Step {
     pub writes: Vec<GatewayWrite>,
     /// A registration token that is made with it.
     pub secret: Option<AgentSecret>,
+    /// What is recorded with it.
+    pub trail: Trail,
 }
 
 /// A stretch of a workspace's history.

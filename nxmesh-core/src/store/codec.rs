@@ -7,9 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
-    Error, ErrorKind, Id, Result, Revision,
+    Error, ErrorKind, Id, Result, Revision, Trail,
     gateway::GatewayWrite,
-    tenancy::{Role, WorkspaceId},
+    tenancy::{AuditEntry, Role, WorkspaceId},
 };
 
 /// A value as JSON.
@@ -108,6 +108,59 @@ impl RevisionRows {
             number: number(revision.number.0)?,
             body: to_body(revision)?,
             writes: rows.collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// What a change leaves behind, ready to be stored.
+#[derive(Debug, Default)]
+pub(super) struct TrailRows {
+    pub(super) entries: Vec<EntryRow>,
+    /// The bodies of events.
+    pub(super) events: Vec<String>,
+}
+
+/// An entry of the audit log, with what it is looked for by.
+#[derive(Debug, Serialize)]
+pub(super) struct EntryRow {
+    pub(super) id: Uuid,
+    pub(super) organization_id: Uuid,
+    pub(super) user_id: Uuid,
+    pub(super) action: String,
+    pub(super) object_id: Uuid,
+    pub(super) created_at: i64,
+    pub(super) body: String,
+}
+
+impl TrailRows {
+    pub(super) fn of(trail: &Trail) -> Result<Self> {
+        Self::of_all([trail])
+    }
+
+    pub(super) fn of_all<'a>(trails: impl IntoIterator<Item = &'a Trail>) -> Result<Self> {
+        let mut rows = Self::default();
+        for Trail { entries, events } in trails {
+            for entry in entries {
+                rows.entries.push(EntryRow::of(entry)?);
+            }
+            for event in events {
+                rows.events.push(to_body(event)?);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl EntryRow {
+    fn of(entry: &AuditEntry) -> Result<Self> {
+        Ok(Self {
+            id: *entry.id.as_uuid(),
+            organization_id: *entry.organization_id.as_uuid(),
+            user_id: *entry.user_id.as_uuid(),
+            action: entry.action.to_string(),
+            object_id: entry.object.object_id,
+            created_at: micros(entry.created_at),
+            body: to_body(entry)?,
         })
     }
 }

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::broadcast, time::Instant};
+use tokio::{
+    sync::{broadcast, watch},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use crate::gateway::{
@@ -21,6 +24,7 @@ pub(super) const NEWS: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Local {
     news: broadcast::Sender<News>,
+    recorded: watch::Sender<u64>,
     state: Mutex<State>,
 }
 
@@ -52,7 +56,11 @@ impl Command {
 
 impl Local {
     pub(super) fn new() -> Self {
-        Self { news: broadcast::Sender::new(NEWS), state: Mutex::default() }
+        Self {
+            news: broadcast::Sender::new(NEWS),
+            recorded: watch::Sender::new(0),
+            state: Mutex::default(),
+        }
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<News> {
@@ -62,6 +70,16 @@ impl Local {
     pub(super) fn announce(&self, news: News) {
         // Nobody may be listening.
         let _ = self.news.send(news);
+    }
+
+    /// Changes whenever events were recorded.
+    pub(super) fn watch_events(&self) -> watch::Receiver<u64> {
+        self.recorded.subscribe()
+    }
+
+    /// Events were recorded.
+    pub(super) fn recorded(&self) {
+        self.recorded.send_modify(|it| *it += 1);
     }
 
     pub(super) fn take_lease(&self, name: &str, holder: Uuid, lasting: Duration) -> bool {

@@ -1,7 +1,7 @@
 //! The backends of the storage contracts, a folder each.
 //!
 //! A contract lives with its area: [`TenancyStore`](crate::tenancy::TenancyStore),
-//! [`GatewayStore`](crate::gateway::GatewayStore).
+//! [`GatewayStore`](crate::gateway::GatewayStore), [`EventStore`](crate::events::EventStore).
 
 pub mod memory;
 #[cfg(feature = "postgres")]
@@ -9,6 +9,7 @@ pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+mod check;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod codec;
 mod local;
@@ -19,7 +20,7 @@ mod tables;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod transfer;
 
-use self::slug::slug_taken;
+use self::{check::check_trail, slug::slug_taken};
 
 pub use self::stores::Stores;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{LeaseStore, gateway::GatewayStore, tenancy::TenancyStore};
+use crate::{LeaseStore, events::EventStore, gateway::GatewayStore, tenancy::TenancyStore};
 
 /// Where each area keeps what it knows: all of them in one database.
 #[derive(Debug, Clone)]
@@ -10,21 +10,24 @@ pub struct Stores {
     pub tenancy: Arc<dyn TenancyStore>,
     /// For agents and what they serve.
     pub gateway: Arc<dyn GatewayStore>,
+    /// For what happened.
+    pub events: Arc<dyn EventStore>,
     /// For work that one server does at a time.
     pub leases: Arc<dyn LeaseStore>,
 }
 
-impl<S: TenancyStore + GatewayStore + LeaseStore> From<Arc<S>> for Stores {
+impl<S: TenancyStore + GatewayStore + EventStore + LeaseStore> From<Arc<S>> for Stores {
     fn from(store: Arc<S>) -> Self {
         Self {
             tenancy: Arc::clone(&store) as Arc<dyn TenancyStore>,
             gateway: Arc::clone(&store) as Arc<dyn GatewayStore>,
+            events: Arc::clone(&store) as Arc<dyn EventStore>,
             leases: store,
         }
     }
 }
 
-impl<S: TenancyStore + GatewayStore + LeaseStore> From<S> for Stores {
+impl<S: TenancyStore + GatewayStore + EventStore + LeaseStore> From<S> for Stores {
     fn from(store: S) -> Self {
         Self::from(Arc::new(store))
     }

@@ -27,7 +27,7 @@ pub(super) enum Kind {
 use Kind::{Bytes, Flag, Integer, Text, Uuid};
 
 /// All tables, each after those that it refers to. What lives no longer than a process, or
-/// a lease, is left out.
+/// a lease, is left out, and so are events: their order is that of one database.
 pub(super) const TABLES: &[Table] = &[
     Table {
         name: "users",
@@ -96,6 +96,19 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "signing_keys",
         columns: &[("slot", Integer), ("kid", Text), ("sealed", Bytes), ("created_at", Integer)],
+        key: 1,
+    },
+    Table {
+        name: "audit_entries",
+        columns: &[
+            ("id", Uuid),
+            ("organization_id", Uuid),
+            ("user_id", Uuid),
+            ("action", Text),
+            ("object_id", Uuid),
+            ("created_at", Integer),
+            ("body", Text),
+        ],
         key: 1,
     },
     Table {

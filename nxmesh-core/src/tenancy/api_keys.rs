@@ -1,11 +1,15 @@
+use serde_json::json;
+
 use crate::{
     Actor, Error, ErrorKind, FieldCode, FieldError, Page, PageRequest, Result, Secret, TokenHash,
+    Trail,
     clock::new_id,
     tenancy::{
-        ApiKey, ApiKeyId, Context, NewApiKey, OrganizationId, Organizations, Permission,
-        TenancyChange, access,
+        ApiKey, ApiKeyId, AuditedObject, Context, NewApiKey, OrganizationId, Organizations,
+        Permission, TenancyChange, access,
     },
     token::new_token,
+    trail::Became,
 };
 
 /// How an API key begins.
@@ -73,7 +77,11 @@ impl ApiKeys {
             created_at: now,
         };
         let hash = TokenHash::of(text.expose());
-        self.context.store.commit(TenancyChange::CreateApiKey { key: key.clone(), hash }).await?;
+        let object = AuditedObject::new("api_key", key.id);
+        let more = json!({"name": key.name, "role": key.role});
+        let trail = self.context.deed(actor, of).trail(object, Became::Created(&key), more);
+        let change = TenancyChange::CreateApiKey { key: key.clone(), hash };
+        self.context.store.commit(change, trail).await?;
         Ok((key, text))
     }
 
@@ -89,7 +97,11 @@ impl ApiKeys {
         if key.user_id != actor.user_id() {
             access::check(role, Permission::RevokeApiKeys)?;
         }
-        self.context.store.commit(TenancyChange::DeleteApiKey(id)).await
+        let object = AuditedObject::new("api_key", id);
+        let mut trail = Trail::default();
+        let deed = self.context.deed(actor, key.organization_id);
+        deed.note_as(&mut trail, object, "revoked", (Some(&key), None), json!({"name": key.name}));
+        self.context.store.commit(TenancyChange::DeleteApiKey(id), trail).await
     }
 
     fn organizations(&self) -> Organizations {

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use crate::{
-    Clock, Error, ErrorKind, Result,
+    Actor, Clock, Error, ErrorKind, Result, Trail,
     tenancy::{
-        ApiKeys, Auth, MasterKey, Members, Organizations, SigningKey, TenancyChange, TenancyStore,
-        Users, Workspaces,
+        ApiKeys, AuditLog, Auth, MasterKey, Members, OrganizationId, Organizations, SigningKey,
+        TenancyChange, TenancyStore, Users, Workspaces,
     },
+    trail::Deed,
 };
 
 /// What all operations of the area stand on.
@@ -14,6 +15,18 @@ pub(crate) struct Context {
     pub(crate) store: Arc<dyn TenancyStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) signing_key: SigningKey,
+}
+
+impl Context {
+    /// Something that an actor does now in an organization.
+    pub(crate) fn deed<'a>(
+        &'a self,
+        actor: &'a Actor,
+        organization_id: OrganizationId,
+    ) -> Deed<'a> {
+        let (clock, at) = (self.clock.as_ref(), self.clock.now());
+        Deed { actor, clock, at, organization_id, workspace_id: None }
+    }
 }
 
 /// The handle of the area: `mesh.tenancy()`.
@@ -48,6 +61,12 @@ impl Tenancy {
     #[must_use]
     pub fn api_keys(&self) -> ApiKeys {
         ApiKeys::new(self.context.clone())
+    }
+
+    /// Who did what.
+    #[must_use]
+    pub fn audit_log(&self) -> AuditLog {
+        AuditLog::new(self.context.clone())
     }
 
     /// Who belongs to organizations.
@@ -86,7 +105,7 @@ async fn signing_key(
         }
         let made = blocking(SigningKey::generate).await?;
         let change = TenancyChange::CreateSigningKey { key: made.seal(master)?, now: clock.now() };
-        match store.commit(change).await {
+        match store.commit(change, Trail::default()).await {
             Ok(()) => return Ok(made),
             // Another server was faster: take its key.
             Err(error) if error.kind() == ErrorKind::Conflict => {}

@@ -1,11 +1,11 @@
 //! Logging in, and proving it.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Actor, Error, ErrorKind, FieldCode, FieldError, Result, Secret, TokenHash,
+    Actor, Error, ErrorKind, FieldCode, FieldError, Result, Secret, TokenHash, Trail,
     clock::new_id,
     tenancy::{
         ApiKey, Context, Email, PasswordHash, RefreshToken, TenancyChange, UserId,
@@ -72,7 +72,7 @@ impl Auth {
         let user = user.filter(|_| right).ok_or_else(refused)?;
         let family = *new_id::<RefreshToken>(self.context.clock.as_ref()).as_uuid();
         let (text, token) = self.refresh_token(user.id, family);
-        self.context.store.commit(TenancyChange::AddRefreshToken(token)).await?;
+        self.context.store.commit(TenancyChange::AddRefreshToken(token), Trail::default()).await?;
         self.tokens(user.id, text)
     }
 
@@ -94,7 +94,10 @@ impl Auth {
             false => {
                 self.context
                     .store
-                    .commit(TenancyChange::RotateRefreshToken { used: hash, next })
+                    .commit(
+                        TenancyChange::RotateRefreshToken { used: hash, next },
+                        Trail::default(),
+                    )
                     .await
             }
         };
@@ -103,7 +106,10 @@ impl Auth {
             Err(error)
                 if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unauthenticated) =>
             {
-                self.context.store.commit(TenancyChange::RevokeFamily(found.family)).await?;
+                self.context
+                    .store
+                    .commit(TenancyChange::RevokeFamily(found.family), Trail::default())
+                    .await?;
                 Err(refused())
             }
             Err(error) => Err(error),
@@ -119,7 +125,10 @@ impl Auth {
         let hash = TokenHash::of(refresh_token);
         match self.context.store.refresh_token(&hash).await? {
             Some(found) => {
-                self.context.store.commit(TenancyChange::RevokeFamily(found.family)).await
+                self.context
+                    .store
+                    .commit(TenancyChange::RevokeFamily(found.family), Trail::default())
+                    .await
             }
             None => Ok(()),
         }
@@ -150,7 +159,8 @@ impl Auth {
             return Err(Error::invalid(vec![FieldError { field, message, code }]));
         }
         let password = PasswordHash::create_as("new_password", new).await?;
-        self.context.store.commit(TenancyChange::SetPassword { user: user.id, password }).await
+        let change = TenancyChange::SetPassword { user: user.id, password };
+        self.context.store.commit(change, Trail::default()).await
     }
 
     /// The public half of the key that signs access tokens, as a JSON Web Key Set (RFC 7517).
@@ -174,12 +184,14 @@ impl Auth {
         if token.starts_with(API_KEY_PREFIX) {
             let found = self.context.store.api_key_by_hash(&TokenHash::of(token)).await?;
             let key = found.filter(|it| it.expires_at.is_none_or(|end| end > now));
-            let ApiKey { id, organization_id, role, user_id, .. } = key.ok_or_else(refused)?;
-            return Ok(Actor::key(id, user_id, organization_id, role));
+            let ApiKey { id, organization_id, role, user_id, expires_at, .. } =
+                key.ok_or_else(refused)?;
+            return Ok(Actor::key(id, user_id, organization_id, role).until(expires_at));
         }
         let claims: Option<Claims> = self.context.signing_key.verify(token);
         let claims = claims.filter(|it| it.iss == ISSUER && it.exp > now.timestamp());
-        claims.map(|it| Actor::user(it.sub)).ok_or_else(refused)
+        let actor = |it: Claims| Actor::user(it.sub).until(DateTime::from_timestamp(it.exp, 0));
+        claims.map(actor).ok_or_else(refused)
     }
 
     fn refresh_token(&self, user_id: UserId, family: Uuid) -> (Secret<String>, RefreshToken) {

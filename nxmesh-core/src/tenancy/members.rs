@@ -1,8 +1,11 @@
+use serde_json::json;
+
 use crate::{
     Actor, Error, ErrorKind, FieldCode, FieldError, Page, PageRequest, Path, Problems, Result,
+    Trail,
     tenancy::{
-        Context, Email, Member, MemberPatch, NewMember, OrganizationId, Organizations, Permission,
-        Role, TenancyChange, UserId,
+        AuditedObject, Context, Email, Member, MemberPatch, NewMember, OrganizationId,
+        Organizations, Permission, Role, TenancyChange, UserId,
     },
 };
 
@@ -119,7 +122,24 @@ impl Members {
                 user,
                 role,
             };
-            match self.context.store.commit(change).await {
+            let member = |role: Option<Role>| role.map(|role| json!({"role": role}));
+            let (was, is) = (member(before), member(role));
+            let verb = match (before, role) {
+                (None, _) => "added",
+                (Some(_), Some(_)) => "updated",
+                (Some(_), None) => "removed",
+            };
+            let mut trail = Trail::default();
+            let object = AuditedObject::new("member", user);
+            let deed = self.context.deed(actor, of);
+            deed.note_as(
+                &mut trail,
+                object,
+                verb,
+                (was.as_ref(), is.as_ref()),
+                json!({"role": role}),
+            );
+            match self.context.store.commit(change, trail).await {
                 Err(error) if error.kind() == ErrorKind::Stale => {}
                 done => return done,
             }

@@ -3,6 +3,8 @@
 pub mod access;
 mod api_key;
 mod api_keys;
+mod audit_entry;
+mod audit_log;
 pub mod auth;
 mod email;
 mod master_key;
@@ -29,6 +31,8 @@ pub use self::{
     api_key::{ApiKey, ApiKeyId, NewApiKey},
     api_keys::ApiKeys,
     area::Tenancy,
+    audit_entry::{AuditEntry, AuditEntryId, AuditFilter, AuditedObject},
+    audit_log::AuditLog,
     auth::Auth,
     email::Email,
     master_key::{MasterKey, Sealed},

@@ -1,10 +1,13 @@
+use serde_json::json;
+
 use crate::{
-    Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result,
+    Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Trail,
     clock::new_id,
     tenancy::{
-        Context, NewOrganization, Organization, OrganizationId, Permission, Role, TenancyChange,
-        access,
+        AuditedObject, Context, NewOrganization, Organization, OrganizationId, Permission, Role,
+        TenancyChange, access,
     },
+    trail::Became,
 };
 
 /// How often a change that another one overtook is tried anew before the caller is told.
@@ -74,19 +77,15 @@ impl Organizations {
         let (name, slug) = new.parse()?;
         let clock = self.context.clock.as_ref();
         let now = clock.now();
-        let organization = Organization {
-            id: new_id(clock),
-            name,
-            slug,
-            version: 1,
-            created_at: now,
-            updated_at: now,
-        };
+        let id = new_id(clock);
+        let organization =
+            Organization { id, name, slug, version: 1, created_at: now, updated_at: now };
         let change = TenancyChange::CreateOrganization {
             organization: organization.clone(),
             owner: actor.user_id(),
         };
-        self.context.store.commit(change).await?;
+        let trail = self.trail(actor, id, Became::Created(&organization));
+        self.context.store.commit(change, trail).await?;
         Ok(organization)
     }
 
@@ -110,10 +109,11 @@ impl Organizations {
             let base = current.version;
             let updated_at = self.context.clock.now();
             let organization =
-                Organization { name, slug, version: base + 1, updated_at, ..current };
+                Organization { name, slug, version: base + 1, updated_at, ..current.clone() };
+            let trail = self.trail(actor, id, Became::Updated(&current, &organization));
             let change =
                 TenancyChange::UpdateOrganization { organization: organization.clone(), base };
-            match self.context.store.commit(change).await {
+            match self.context.store.commit(change, trail).await {
                 Err(error) if error.kind() == ErrorKind::Stale => {}
                 done => return done.map(|()| organization),
             }
@@ -136,12 +136,18 @@ impl Organizations {
             let (current, _) = self.held(actor, id, Permission::WriteOrganization).await?;
             if_match.check(&current.etag())?;
             let change = TenancyChange::DeleteOrganization { id, base: current.version };
-            match self.context.store.commit(change).await {
+            let trail = self.trail(actor, id, Became::Deleted(&current));
+            match self.context.store.commit(change, trail).await {
                 Err(error) if error.kind() == ErrorKind::Stale => {}
                 done => return done,
             }
         }
         Err(busy())
+    }
+
+    fn trail(&self, actor: &Actor, id: OrganizationId, became: Became<'_, Organization>) -> Trail {
+        let object = AuditedObject::new("organization", id);
+        self.context.deed(actor, id).trail(object, became, json!({"name": became.now().name}))
     }
 }
 

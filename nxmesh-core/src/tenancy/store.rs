@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
     tenancy::{
-        ApiKey, ApiKeyId, Email, Member, Organization, OrganizationId, PasswordHash, Role,
-        SealedSigningKey, User, UserId, Workspace, WorkspaceId,
+        ApiKey, ApiKeyId, AuditEntry, AuditFilter, Email, Member, Organization, OrganizationId,
+        PasswordHash, Role, SealedSigningKey, User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -72,14 +72,27 @@ pub trait TenancyStore: Debug + Send + Sync + 'static {
         page: PageRequest,
     ) -> Result<Page<ApiKey>>;
 
+    /// The entries of an organization that match, in order of time, then id. They outlive what
+    /// they are about.
+    async fn audit_log(
+        &self,
+        of: OrganizationId,
+        filter: &AuditFilter,
+        page: PageRequest,
+    ) -> Result<Page<AuditEntry>>;
+
     /// The refresh token with this hash, used or not.
     async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>>;
 
     /// The key that signs access tokens; the oldest, should there be several.
     async fn signing_key(&self) -> Result<Option<SealedSigningKey>>;
 
-    /// Applies all of `change`, or nothing.
-    async fn commit(&self, change: TenancyChange) -> Result<()>;
+    /// Applies all of `change` and records its trail, or nothing. Changes of users, logins and
+    /// signing keys leave none: [`TenancyChange::leaves_trail`].
+    async fn commit(&self, change: TenancyChange, trail: Trail) -> Result<()>;
+
+    /// Drops entries of the audit log that were made before then. Answers how many.
+    async fn drop_audit_entries(&self, before: DateTime<Utc>) -> Result<u64>;
 
     /// Drops refresh tokens and API keys that expired before then. Answers how many.
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64>;
@@ -195,4 +208,29 @@ pub enum TenancyChange {
         /// The time.
         now: DateTime<Utc>,
     },
+}
+
+impl TenancyChange {
+    /// Whether this is a change that people of an organization are told of.
+    #[must_use]
+    pub const fn leaves_trail(&self) -> bool {
+        match self {
+            Self::CreateFirstUser(_)
+            | Self::CreateUser(_)
+            | Self::SetPassword { .. }
+            | Self::AddRefreshToken(_)
+            | Self::RotateRefreshToken { .. }
+            | Self::RevokeFamily(_)
+            | Self::CreateSigningKey { .. } => false,
+            Self::CreateApiKey { .. }
+            | Self::DeleteApiKey(_)
+            | Self::CreateOrganization { .. }
+            | Self::UpdateOrganization { .. }
+            | Self::DeleteOrganization { .. }
+            | Self::SetMember { .. }
+            | Self::CreateWorkspace(_)
+            | Self::UpdateWorkspace { .. }
+            | Self::DeleteWorkspace { .. } => true,
+        }
+    }
 }

@@ -1,5 +1,5 @@
 use crate::{
-    ErrorKind, Path, Problems, Result, Secret,
+    ErrorKind, Path, Problems, Result, Secret, Trail,
     clock::new_id,
     tenancy::{Context, Email, PasswordHash, TenancyChange, User},
 };
@@ -22,7 +22,10 @@ impl Users {
     /// [`Conflict`](ErrorKind::Conflict) when the address is taken.
     pub async fn create(&self, email: &str, password: Secret<String>) -> Result<User> {
         let user = self.parse(email, password).await?;
-        self.context.store.commit(TenancyChange::CreateUser(user.clone())).await?;
+        self.context
+            .store
+            .commit(TenancyChange::CreateUser(user.clone()), Trail::default())
+            .await?;
         Ok(user)
     }
 
@@ -39,7 +42,8 @@ impl Users {
             return Ok(None);
         }
         let user = self.parse(email, password).await?;
-        match self.context.store.commit(TenancyChange::CreateFirstUser(user.clone())).await {
+        let change = TenancyChange::CreateFirstUser(user.clone());
+        match self.context.store.commit(change, Trail::default()).await {
             Ok(()) => Ok(Some(user)),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
             Err(error) => Err(error),

@@ -1,10 +1,13 @@
+use serde_json::json;
+
 use crate::{
-    Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Revision,
+    Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Revision, Trail,
     clock::new_id,
     tenancy::{
-        Context, NewWorkspace, OrganizationId, Organizations, Permission, TenancyChange, Workspace,
-        WorkspaceId, access,
+        AuditedObject, Context, NewWorkspace, OrganizationId, Organizations, Permission,
+        TenancyChange, Workspace, WorkspaceId, access,
     },
+    trail::{Became, Deed},
 };
 
 /// How often a change that another one overtook is tried anew before the caller is told.
@@ -87,7 +90,8 @@ impl Workspaces {
             created_at: now,
             updated_at: now,
         };
-        self.context.store.commit(TenancyChange::CreateWorkspace(workspace.clone())).await?;
+        let trail = self.trail(actor, Became::Created(&workspace));
+        self.context.store.commit(TenancyChange::CreateWorkspace(workspace.clone()), trail).await?;
         Ok(workspace)
     }
 
@@ -121,11 +125,13 @@ impl Workspaces {
                 created_at: now,
             };
             let number = revision.number;
+            let before = current.clone();
             let workspace =
                 Workspace { name, slug, settings, revision: number, updated_at: now, ..current };
+            let trail = self.trail(actor, Became::Updated(&before, &workspace));
             let change =
                 TenancyChange::UpdateWorkspace { workspace: workspace.clone(), base, revision };
-            match self.context.store.commit(change).await {
+            match self.context.store.commit(change, trail).await {
                 Err(error) if error.kind() == ErrorKind::Stale => {}
                 done => return done.map(|()| workspace),
             }
@@ -143,12 +149,21 @@ impl Workspaces {
             let current = self.held(actor, id, Permission::WriteWorkspaces).await?;
             if_match.check(&current.etag())?;
             let change = TenancyChange::DeleteWorkspace { id, base: current.revision };
-            match self.context.store.commit(change).await {
+            let trail = self.trail(actor, Became::Deleted(&current));
+            match self.context.store.commit(change, trail).await {
                 Err(error) if error.kind() == ErrorKind::Stale => {}
                 done => return done,
             }
         }
         Err(busy())
+    }
+
+    fn trail(&self, actor: &Actor, became: Became<'_, Workspace>) -> Trail {
+        let workspace = became.now();
+        let object = AuditedObject::new("workspace", workspace.id);
+        let deed = self.context.deed(actor, workspace.organization_id);
+        let deed = Deed { workspace_id: Some(workspace.id), ..deed };
+        deed.trail(object, became, json!({"name": workspace.name}))
     }
 
     fn organizations(&self) -> Organizations {

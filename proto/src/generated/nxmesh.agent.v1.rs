@@ -138,7 +138,7 @@ pub struct SystemMetrics {
     #[prost(float, tag = "6")]
     pub load_average_1m: f32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Alert {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
@@ -149,6 +149,11 @@ pub struct Alert {
     pub message: ::prost::alloc::string::String,
     #[prost(int64, tag = "4")]
     pub timestamp: i64,
+    /// Addition: which figure is out of bounds, cpu_percent, and where it stands.
+    #[prost(string, tag = "100")]
+    pub metric: ::prost::alloc::string::String,
+    #[prost(double, optional, tag = "101")]
+    pub value: ::core::option::Option<f64>,
 }
 /// Configuration
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -3,14 +3,18 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 use uuid::Uuid;
 
 use crate::{
-    Id, PageRequest, Result, RevisionNumber, TokenHash,
+    Id, PageRequest, Result, RevisionNumber, TokenHash, Trail,
     conformance::given,
+    events::{EventId, NewEvent},
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentSecret, AgentStatus, CommandId, CommandOutcome,
         GatewayChange, SessionId, UpstreamId, VirtualHostId,
     },
     store::Stores,
-    tenancy::{ApiKeyId, Email, Organization, OrganizationId, TenancyChange, UserId, WorkspaceId},
+    tenancy::{
+        ApiKeyId, AuditFilter, Email, Organization, OrganizationId, TenancyChange, UserId,
+        WorkspaceId,
+    },
 };
 
 /// Long enough never to matter.
@@ -26,8 +30,9 @@ fn text<T: Debug>(answer: Result<T>) -> String {
 
 #[derive(Debug)]
 pub(super) enum Change {
-    Tenancy(Box<TenancyChange>),
+    Tenancy(Box<TenancyChange>, Trail),
     Gateway(Box<GatewayChange>),
+    DropTrail(i64, u64),
     AddSecret(AgentSecret),
     KeepSecret(AgentId, TokenHash),
     OpenSession(AgentId, SessionId, AgentStatus),
@@ -40,21 +45,31 @@ pub(super) enum Change {
     ReturnLease(String, Uuid),
 }
 
+fn seen() -> Vec<NewEvent> {
+    vec![given::event(Id::from_uuid(Uuid::nil()), "agent.seen", 1)]
+}
+
 impl Change {
     pub(super) async fn apply(&self, stores: &Stores) -> String {
-        let Stores { tenancy, gateway, leases } = stores;
+        let Stores { tenancy, gateway, events, leases } = stores;
         match self {
-            Self::Tenancy(change) => text(tenancy.commit(change.as_ref().clone()).await),
+            Self::Tenancy(change, trail) => {
+                text(tenancy.commit(change.as_ref().clone(), trail.clone()).await)
+            }
+            Self::DropTrail(before, keep) => {
+                let entries = text(tenancy.drop_audit_entries(given::at(*before)).await);
+                entries + &text(events.drop_events(*keep).await)
+            }
             Self::Gateway(change) => text(gateway.commit(change.as_ref().clone()).await),
             Self::AddSecret(secret) => text(gateway.add_agent_secret(secret.clone()).await),
             Self::KeepSecret(agent, hash) => {
                 text(gateway.keep_only_agent_secret(*agent, hash).await)
             }
             Self::OpenSession(agent, session, status) => {
-                text(gateway.open_agent_session(*agent, *session, status).await)
+                text(gateway.open_agent_session(*agent, *session, status, seen()).await)
             }
             Self::Record(agent, session, status) => {
-                text(gateway.record_agent_status(*agent, *session, status).await)
+                text(gateway.record_agent_status(*agent, *session, status, seen()).await)
             }
             Self::AddCommand(command) => text(gateway.add_command(command, LONG).await),
             Self::TakeCommands(agent) => text(gateway.take_commands(*agent).await),
@@ -91,12 +106,14 @@ pub(super) enum Read {
     Secret(TokenHash),
     RefreshToken(TokenHash),
     Commands(CommandId),
+    AuditLog(OrganizationId, AuditFilter, PageRequest),
+    Events(usize),
     Singles,
 }
 
 impl Read {
     pub(super) async fn apply(&self, stores: &Stores) -> String {
-        let Stores { tenancy, gateway, leases: _ } = stores;
+        let Stores { tenancy, gateway, events, leases: _ } = stores;
         match self {
             Self::User(id) => text(tenancy.user(*id).await),
             Self::UserByEmail(email) => text(tenancy.user_by_email(email).await),
@@ -143,6 +160,12 @@ impl Read {
                     agents
                 });
                 text(waiting) + &text(gateway.command_outcome(*id).await)
+            }
+            Self::AuditLog(of, filter, page) => text(tenancy.audit_log(*of, filter, *page).await),
+            Self::Events(most) => {
+                // Their ids differ: some stores leave some out.
+                let found = events.events_after(EventId(0), *most).await;
+                text(found.map(|it| it.into_iter().map(|it| it.event).collect::<Vec<_>>()))
             }
             Self::Singles => text(tenancy.has_users().await) + &text(tenancy.signing_key().await),
         }

@@ -8,16 +8,17 @@ use uuid::Uuid;
 
 use super::moves::{Change, Read};
 use crate::{
-    Id, PageRequest, Revision, RevisionNumber, TokenHash,
+    Id, PageRequest, Revision, RevisionNumber, TokenHash, Trail,
     conformance::given,
+    events::EventType,
     gateway::{
         AgentCommand, AgentFilter, AgentSecret, AgentSpec, AgentState, AgentStatus, CommandId,
         CommandOutcome, GatewayChange, GatewayWrite, LabelSelector, SessionId, UpstreamId,
         VirtualHostId, link::CommandAction,
     },
     tenancy::{
-        ApiKey, ApiKeyId, Email, MasterKey, Organization, PasswordHash, RefreshToken, Role,
-        SealedSigningKey, Settings, Slug, TenancyChange, UserId, Workspace,
+        ApiKey, ApiKeyId, AuditFilter, Email, MasterKey, Organization, PasswordHash, RefreshToken,
+        Role, SealedSigningKey, Settings, Slug, TenancyChange, UserId, Workspace,
     },
 };
 
@@ -100,6 +101,12 @@ impl Player {
         }
     }
 
+    fn trail(&mut self) -> Trail {
+        let of = self.pick(|it| &it.organizations).id;
+        let action = ["thing.made", "thing.gone"][self.below(2) as usize];
+        given::trail(of, action, self.below(50) as i64)
+    }
+
     fn status(&mut self) -> AgentStatus {
         AgentStatus {
             connected: self.often(),
@@ -111,6 +118,9 @@ impl Player {
 
     pub(super) fn change(&mut self) -> Change {
         match self.below(20) {
+            0 if self.below(20) == 0 => {
+                Change::DropTrail(self.below(20) as i64, 40 + self.below(100))
+            }
             0..=5 => self.tenancy(),
             6..=13 => self.gateway(),
             14 => {
@@ -210,7 +220,11 @@ impl Player {
             }
             _ => TenancyChange::AddRefreshToken(self.refresh_token()),
         };
-        Change::Tenancy(Box::new(change))
+        let trail = match change.leaves_trail() {
+            true => self.trail(),
+            false => Trail::default(),
+        };
+        Change::Tenancy(Box::new(change), trail)
     }
 
     fn api_key(&mut self, seconds: i64) -> TenancyChange {
@@ -285,6 +299,7 @@ impl Player {
             }
             let mut step = given::step(id, RevisionNumber(base + number + 1), writes);
             step.secret = secret;
+            step.trail = self.trail();
             steps.push(step);
         }
         let base = RevisionNumber(base);
@@ -341,7 +356,7 @@ impl Player {
             Change::OpenSession(_, session, _) => self.sessions.push(*session),
             Change::AddCommand(command) => self.commands.push(command.id),
             Change::AddSecret(secret) => self.secrets.push(secret.hash),
-            Change::Tenancy(change) if done => self.learn_tenancy(change),
+            Change::Tenancy(change, _) if done => self.learn_tenancy(change),
             Change::Gateway(change) if done => self.learn_gateway(change),
             _ => {}
         }
@@ -433,6 +448,16 @@ impl Player {
                 let upstream = known.upstreams.last().copied().unwrap_or_else(given::id);
                 Read::Objects(host, upstream, self.agent().id)
             }
+            13 if self.below(2) == 0 => {
+                let filter = AuditFilter {
+                    action: self.often().then(|| EventType::new("thing.made")),
+                    from: self.often().then(|| given::at(self.below(20) as i64)),
+                    to: (!self.often()).then(|| given::at(self.below(50) as i64)),
+                    ..AuditFilter::default()
+                };
+                Read::AuditLog(self.pick(|it| &it.organizations).id, filter, self.page())
+            }
+            14 if self.below(2) == 0 => Read::Events(1 + self.below(200) as usize),
             13 => Read::Secret(self.pick(|it| &it.secrets)),
             14 => Read::RefreshToken(self.pick(|it| &it.refresh_tokens)),
             15 => Read::Commands(self.pick(|it| &it.commands)),
@@ -451,7 +476,10 @@ impl Player {
     pub(super) fn everything(&mut self) -> Vec<Read> {
         let page = PageRequest::new(1, 100).expect("it is one");
         let filter = AgentFilter { state: None, label_selector: None, alive_since: given::at(50) };
-        let mut reads = vec![Read::Singles];
+        let mut reads = vec![Read::Singles, Read::Events(usize::MAX >> 1)];
+        let filter_log = AuditFilter::default;
+        let logs = self.organizations.iter();
+        reads.extend(logs.map(|it| Read::AuditLog(it.id, filter_log(), page)));
         reads.extend(self.users.iter().map(|it| Read::User(*it)));
         reads.extend(self.users.iter().map(|it| Read::Organizations(*it, page)));
         reads.extend(self.organizations.iter().map(|it| Read::Workspaces(it.id, page)));

@@ -6,7 +6,8 @@ use tokio::sync::broadcast;
 
 use super::MemoryStore;
 use crate::{
-    Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
+    events::NewEvent,
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus, CommandId,
         CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News, SessionId,
@@ -28,7 +29,7 @@ impl GatewayStore for MemoryStore {
             .chain(upstreams.map(GatewayWrite::PutUpstream))
             .chain(hosts.map(GatewayWrite::PutVirtualHost))
             .chain(agents.map(|it| GatewayWrite::PutAgent(Arc::new(it.spec.clone()))));
-        let mut snapshot = Snapshot::empty(of);
+        let mut snapshot = Snapshot::empty(of, head.workspace.organization_id);
         snapshot.apply(head.number(), writes);
         Ok(Some(snapshot))
     }
@@ -110,7 +111,7 @@ impl GatewayStore for MemoryStore {
         let head = state.workspaces.get(&of).filter(|head| number <= head.number());
         let Some(head) = head else { return Ok(None) };
         let until = head.history.iter().filter(|(revision, _)| revision.number <= number);
-        let mut snapshot = Snapshot::empty(of);
+        let mut snapshot = Snapshot::empty(of, head.workspace.organization_id);
         snapshot.apply(number, until.flat_map(|(_, writes)| writes.iter().cloned()));
         Ok(Some(snapshot))
     }
@@ -121,7 +122,7 @@ impl GatewayStore for MemoryStore {
         {
             let mut state = self.lock();
             state.at(workspace_id, base)?;
-            for Step { revision, writes, secret } in steps {
+            for Step { revision, writes, secret, trail } in steps {
                 state.advance(revision, &writes);
                 for write in writes {
                     state.write(write);
@@ -129,8 +130,10 @@ impl GatewayStore for MemoryStore {
                 if let Some(secret) = secret {
                     state.agent_secrets.insert(secret.hash, secret);
                 }
+                state.record(trail);
             }
         }
+        self.local.recorded();
         self.local.announce(News::Moved(Moved { workspace_id, revision }));
         Ok(())
     }
@@ -158,11 +161,15 @@ impl GatewayStore for MemoryStore {
         id: AgentId,
         session: SessionId,
         status: &AgentStatus,
+        events: Vec<NewEvent>,
     ) -> Result<bool> {
         let mut state = self.lock();
         let Some(agent) = state.agents.get_mut(&id) else { return Ok(false) };
         agent.session = Some(session);
         agent.status = status.clone();
+        state.record(Trail::of_events(events));
+        drop(state);
+        self.local.recorded();
         Ok(true)
     }
 
@@ -171,11 +178,15 @@ impl GatewayStore for MemoryStore {
         id: AgentId,
         session: SessionId,
         status: &AgentStatus,
+        events: Vec<NewEvent>,
     ) -> Result<bool> {
         let mut state = self.lock();
         let held = state.agents.get_mut(&id).filter(|it| it.session == Some(session));
         let Some(agent) = held else { return Ok(false) };
         agent.status = status.clone();
+        state.record(Trail::of_events(events));
+        drop(state);
+        self.local.recorded();
         Ok(true)
     }
 

@@ -1,5 +1,6 @@
 //! Everything in memory: for tests, and for what may be lost.
 
+mod events;
 mod gateway;
 mod leases;
 mod state;

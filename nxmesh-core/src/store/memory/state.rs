@@ -1,14 +1,18 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     Error, ErrorKind, Result, Revision, RevisionNumber, TokenHash,
+    events::{Event, EventId},
     gateway::{
         AgentId, AgentRecord, AgentSecret, GatewayWrite, Upstream, UpstreamId, VirtualHost,
         VirtualHostId,
     },
     tenancy::{
-        ApiKey, ApiKeyId, Organization, OrganizationId, RefreshToken, Role, SealedSigningKey, User,
-        UserId, Workspace, WorkspaceId,
+        ApiKey, ApiKeyId, AuditEntry, Organization, OrganizationId, RefreshToken, Role,
+        SealedSigningKey, User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -26,6 +30,9 @@ pub(super) struct State {
     pub(super) upstreams: BTreeMap<UpstreamId, Arc<Upstream>>,
     pub(super) agents: BTreeMap<AgentId, AgentRecord>,
     pub(super) agent_secrets: BTreeMap<TokenHash, AgentSecret>,
+    pub(super) audit_log: Vec<AuditEntry>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) newest_event: EventId,
 }
 
 /// A workspace and its history.

@@ -8,11 +8,13 @@ use super::{
     state::{Head, State},
 };
 use crate::{
-    Error, ErrorKind, Page, PageRequest, Result, RevisionNumber, TokenHash,
+    Error, ErrorKind, Page, PageRequest, Result, RevisionNumber, TokenHash, Trail,
     gateway::{GatewayWrite, Moved, News},
+    store::check_trail,
     tenancy::{
-        ApiKey, ApiKeyId, Email, Member, Organization, OrganizationId, RefreshToken, Role,
-        SealedSigningKey, Slug, TenancyChange, TenancyStore, User, UserId, Workspace, WorkspaceId,
+        ApiKey, ApiKeyId, AuditEntry, AuditFilter, Email, Member, Organization, OrganizationId,
+        RefreshToken, Role, SealedSigningKey, Slug, TenancyChange, TenancyStore, User, UserId,
+        Workspace, WorkspaceId,
     },
 };
 
@@ -118,6 +120,26 @@ impl TenancyStore for MemoryStore {
         Ok(page.of(all).map(ApiKey::clone))
     }
 
+    async fn audit_log(
+        &self,
+        of: OrganizationId,
+        filter: &AuditFilter,
+        page: PageRequest,
+    ) -> Result<Page<AuditEntry>> {
+        let state = self.lock();
+        let meant = |it: &&AuditEntry| it.organization_id == of && filter.matches(it);
+        let mut all: Vec<_> = state.audit_log.iter().filter(meant).collect();
+        all.sort_by_key(|it| (it.created_at, it.id));
+        Ok(page.of(all).map(AuditEntry::clone))
+    }
+
+    async fn drop_audit_entries(&self, before: DateTime<Utc>) -> Result<u64> {
+        let entries = &mut self.lock().audit_log;
+        let count = entries.len();
+        entries.retain(|it| it.created_at >= before);
+        Ok((count - entries.len()) as u64)
+    }
+
     async fn refresh_token(&self, hash: &TokenHash) -> Result<Option<RefreshToken>> {
         Ok(self.lock().refresh_tokens.get(hash).cloned())
     }
@@ -126,8 +148,15 @@ impl TenancyStore for MemoryStore {
         Ok(self.lock().signing_key.clone())
     }
 
-    async fn commit(&self, change: TenancyChange) -> Result<()> {
-        let moved = commit(&mut self.lock(), change)?;
+    async fn commit(&self, change: TenancyChange, trail: Trail) -> Result<()> {
+        check_trail(&change, &trail)?;
+        let moved = {
+            let mut state = self.lock();
+            let moved = commit(&mut state, change)?;
+            state.record(trail);
+            moved
+        };
+        self.local.recorded();
         if let Some(moved) = moved {
             self.local.announce(News::Moved(moved));
         }

@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::{
-    sync::{Notify, broadcast},
+    sync::{Notify, broadcast, watch},
     time::timeout,
 };
 use tokio_util::sync::DropGuard;
@@ -55,14 +55,26 @@ struct Shared {
     /// Which server this is: what it said itself is no news to it.
     own: Uuid,
     news: broadcast::Sender<News>,
-    waiting: Mutex<HashSet<News>>,
+    waiting: Mutex<Waiting>,
     wake: Notify,
+    /// Changes when there may be new events.
+    events: watch::Sender<u64>,
+}
+
+/// What is to be said.
+#[derive(Debug, Default)]
+struct Waiting {
+    news: HashSet<News>,
+    /// Whether events were recorded.
+    recorded: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Notification {
     from: Uuid,
     news: Vec<News>,
+    #[serde(default)]
+    recorded: bool,
 }
 
 impl Feed {
@@ -76,6 +88,7 @@ impl Feed {
             news: broadcast::Sender::new(NEWS),
             waiting: Mutex::default(),
             wake: Notify::new(),
+            events: watch::Sender::new(0),
         });
         let tasks = Tasks::default();
         let _tasks = tasks.stop_on_drop();
@@ -91,12 +104,24 @@ impl Feed {
         self.shared.news.subscribe()
     }
 
+    /// Changes when there may be new events, and at least once a second.
+    pub(super) fn watch_events(&self) -> watch::Receiver<u64> {
+        self.shared.events.subscribe()
+    }
+
+    /// Tells this server at once that events were recorded, and the others soon.
+    pub(super) fn announce_events(&self) {
+        self.shared.look_for_events();
+        self.shared.lock().recorded = true;
+        self.shared.wake.notify_one();
+    }
+
     /// Tells this server at once, and the others soon.
     pub(super) fn announce(&self, news: News) {
         self.shared.hear(news);
         let mut waiting = self.shared.lock();
-        if waiting.len() < MAX_WAITING {
-            waiting.insert(news);
+        if waiting.news.len() < MAX_WAITING {
+            waiting.news.insert(news);
             drop(waiting);
             self.shared.wake.notify_one();
         }
@@ -107,6 +132,10 @@ impl Shared {
     fn hear(&self, news: News) {
         // Nobody may be listening.
         let _ = self.news.send(news);
+    }
+
+    fn look_for_events(&self) {
+        self.events.send_modify(|it| *it += 1);
     }
 
     async fn listen(
@@ -148,8 +177,11 @@ impl Shared {
             let heard = timeout(SILENCE, listener.try_recv()).await.map_err(silence)??;
             let Some(heard) = heard else { return Ok(()) };
             match serde_json::from_str(heard.payload()) {
-                Ok(Notification { from, news }) if from != self.own => {
+                Ok(Notification { from, news, recorded }) if from != self.own => {
                     news.into_iter().for_each(|it| self.hear(it));
+                    if recorded {
+                        self.look_for_events();
+                    }
                 }
                 Ok(_) => {}
                 // A newer server may have more to say.
@@ -181,10 +213,13 @@ impl Shared {
             () = connections.went_down.notified() => {}
             () = tokio::time::sleep(HEARTBEAT) => {}
         }
-        let mut waiting: Vec<_> = newest(mem::take(&mut *self.lock()).into_iter());
+        // Whatever others recorded, should their notification be lost.
+        self.look_for_events();
+        let Waiting { news, recorded } = mem::take(&mut *self.lock());
+        let mut waiting: Vec<_> = newest(news.into_iter());
         loop {
             let rest = waiting.split_off(waiting.len().min(TOGETHER));
-            let notification = Notification { from: self.own, news: waiting };
+            let notification = Notification { from: self.own, news: waiting, recorded };
             let payload = serde_json::to_string(&notification).unwrap_or_default();
             // Nothing is lost with this transaction: it need not wait for the disk.
             let statement = sqlx::query(
@@ -198,7 +233,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<News>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

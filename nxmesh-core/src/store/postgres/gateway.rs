@@ -5,25 +5,28 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::{
     POLL, PostgresStore,
     connections::Statement,
+    events::bind_trail,
     rows::{PAGE, body, find, id, key, page, revision, seconds},
     tenancy::done,
 };
 use crate::{
-    Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
+    events::NewEvent,
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus, CommandId,
         CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS, News,
         SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::codec::{
-        AGENT, RevisionRows, WriteRow, corrupt, from_body, micros, number, time, to_body, to_write,
+        AGENT, RevisionRows, TrailRows, WriteRow, corrupt, from_body, micros, number, time,
+        to_body, to_write,
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -144,24 +147,24 @@ impl GatewayStore for PostgresStore {
 
     async fn state_at(&self, of: WorkspaceId, at: RevisionNumber) -> Result<Option<Snapshot>> {
         let statement = sqlx::query(
-            "SELECT head, kind, object_id, writes.body
+            "SELECT head, kind, object_id, writes.body, organization_id
              FROM workspaces LEFT JOIN writes ON workspace_id = id AND number <= $2
              WHERE id = $1 AND head >= $2 ORDER BY number, position",
         );
         let rows = self.database.all(statement.bind(key(of)).bind(number(at.0)?)).await?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
+        let Some(first) = rows.first() else { return Ok(None) };
         let writes = rows.iter().filter_map(|row| write(row).transpose());
         let writes = writes.collect::<Result<Vec<_>>>()?;
-        let mut snapshot = Snapshot::empty(of);
+        let mut snapshot = Snapshot::empty(of, id(first, 4)?);
         snapshot.apply(at, writes);
         Ok(Some(snapshot))
     }
 
     async fn commit(&self, change: GatewayChange) -> Result<()> {
-        let committed = self.database.one(commit(&change)?).await?;
+        let trail = TrailRows::of_all(change.steps.iter().map(|it| &it.trail))?;
+        let committed = self.database.one(bind_trail(commit(&change)?, &trail)?).await?;
         done(&committed, "workspace", change.workspace_id)?;
+        self.recorded(&trail);
         self.moved(change.workspace_id, Some(change.head()));
         Ok(())
     }
@@ -198,10 +201,10 @@ impl GatewayStore for PostgresStore {
         id: AgentId,
         session: SessionId,
         status: &AgentStatus,
+        events: Vec<NewEvent>,
     ) -> Result<bool> {
-        let statement = sqlx::query("UPDATE agents SET status = $3, session = $2 WHERE id = $1");
-        let statement = statement.bind(key(id)).bind(key(session)).bind(to_body(status)?);
-        Ok(self.database.execute(statement).await? == 1)
+        let sql = "UPDATE agents SET status = $3, session = $2 WHERE id = $1";
+        self.note_agent(sql, (id, session, status), events).await
     }
 
     async fn record_agent_status(
@@ -209,10 +212,10 @@ impl GatewayStore for PostgresStore {
         id: AgentId,
         session: SessionId,
         status: &AgentStatus,
+        events: Vec<NewEvent>,
     ) -> Result<bool> {
-        let statement = sqlx::query("UPDATE agents SET status = $3 WHERE id = $1 AND session = $2");
-        let statement = statement.bind(key(id)).bind(key(session)).bind(to_body(status)?);
-        Ok(self.database.execute(statement).await? == 1)
+        let sql = "UPDATE agents SET status = $3 WHERE id = $1 AND session = $2";
+        self.note_agent(sql, (id, session, status), events).await
     }
 
     async fn add_command(&self, command: &AgentCommand, lasting: Duration) -> Result<bool> {
@@ -289,6 +292,34 @@ impl GatewayStore for PostgresStore {
     }
 }
 
+impl PostgresStore {
+    /// Updates the row of an agent, and records events if there is one.
+    async fn note_agent(
+        &self,
+        update: &str,
+        (id, session, status): (AgentId, SessionId, &AgentStatus),
+        events: Vec<NewEvent>,
+    ) -> Result<bool> {
+        let trail = TrailRows::of(&Trail::of_events(events))?;
+        let sql = match trail.events.is_empty() {
+            true => update.to_owned(),
+            false => format!(
+                "WITH noted AS ({update} RETURNING id) SELECT record_trail($4, $5) FROM noted"
+            ),
+        };
+        let statement = sqlx::query(AssertSqlSafe(sql));
+        let statement = statement.bind(key(id)).bind(key(session)).bind(to_body(status)?);
+        if trail.events.is_empty() {
+            return Ok(self.database.execute(statement).await? == 1);
+        }
+        let noted = self.database.optional(bind_trail(statement, &trail)?).await?.is_some();
+        if noted {
+            self.recorded(&trail);
+        }
+        Ok(noted)
+    }
+}
+
 /// The statement that makes a change; see `sql/commit.sql` for its values.
 fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
     let GatewayChange { workspace_id, base, steps } = change;
@@ -296,7 +327,7 @@ fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
     let mut writes = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut objects = BTreeMap::new();
     let mut new_secrets = Vec::new();
-    for Step { revision, writes: of_revision, secret } in steps {
+    for Step { revision, writes: of_revision, secret, trail: _ } in steps {
         let rows = RevisionRows::of(revision, of_revision)?;
         revisions.0.push(rows.number);
         revisions.1.push(rows.body);
@@ -345,20 +376,21 @@ fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
 }
 
 fn snapshot(of: WorkspaceId, rows: &[PgRow]) -> Result<Option<Snapshot>> {
-    let mut head = None;
+    let mut empty = None;
+    let mut head = RevisionNumber::default();
     let mut writes = Vec::with_capacity(rows.len());
     for row in rows {
         let (kind, body): (&str, &str) = (row.try_get(0)?, row.try_get(2)?);
         if kind == "workspace" {
-            head = Some(revision(row, 1)?);
+            head = revision(row, 1)?;
             let workspace: Workspace = from_body(body)?;
+            empty = Some(Snapshot::empty(of, workspace.organization_id));
             writes.push(GatewayWrite::PutSettings(workspace.settings.into()));
         } else {
             writes.push(to_write(kind, Uuid::nil(), Some(body))?);
         }
     }
-    Ok(head.map(|head| {
-        let mut snapshot = Snapshot::empty(of);
+    Ok(empty.map(|mut snapshot| {
         snapshot.apply(head, writes);
         snapshot
     }))

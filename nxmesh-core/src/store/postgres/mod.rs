@@ -7,13 +7,17 @@
 mod connections;
 mod database;
 mod error;
+mod events;
 mod feed;
 mod gateway;
 mod leases;
+mod logins;
 mod migrate;
+mod organizations;
 mod rows;
 mod tenancy;
 mod transfer;
+mod workspaces;
 
 use std::{net::IpAddr, str::FromStr, time::Duration};
 

@@ -184,6 +184,6 @@ mod tests {
         }
         // What lives no longer than the servers.
         let left: Vec<_> = tables.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(left, ["commands", "leases", "schema_version"]);
+        assert_eq!(left, ["commands", "events", "leases", "schema_version"]);
     }
 }

@@ -7,20 +7,23 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::{
-    SqliteStore, history,
+    SqliteStore,
+    events::record,
+    history,
     rows::{all, body, find, key, page},
-    writer::Written,
+    writer::{Told, Written},
 };
 use crate::{
-    Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash,
+    Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
+    events::NewEvent,
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec, AgentStatus,
         CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
         SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::codec::{
-        AGENT, RevisionRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body, micros, number,
-        time, to_body,
+        AGENT, RevisionRows, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body,
+        micros, number, time, to_body,
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -141,7 +144,9 @@ impl GatewayStore for SqliteStore {
             if head.is_none_or(|head| at > head) {
                 return Ok(None);
             }
-            let mut snapshot = Snapshot::empty(of);
+            let sql = "SELECT organization_id FROM workspaces WHERE id = ?1";
+            let owner = db.prepare_cached(sql)?.query_row([key(&of)], |row| row.get(0))?;
+            let mut snapshot = Snapshot::empty(of, Id::from_uuid(Uuid::from_bytes(owner)));
             snapshot.apply(at, history::until(db, of, at)?);
             Ok(Some(snapshot))
         };
@@ -153,11 +158,13 @@ impl GatewayStore for SqliteStore {
         let base = number(base.0)?;
         let moved = Moved { workspace_id, revision: steps.last().map(|it| it.revision.number) };
         // Written out here: the one thread that writes has enough to do.
+        let trail = TrailRows::of_all(steps.iter().map(|it| &it.trail))?;
         let rows = |step: Step| Ok((RevisionRows::of(&step.revision, &step.writes)?, step.secret));
         let steps = steps.into_iter().map(rows).collect::<Result<Vec<_>>>()?;
         let write = move |db: &Connection| {
             commit(db, base, &steps)?;
-            Ok(Written { answer: (), moved: Some(moved) })
+            let recorded = record(db, &trail)?;
+            Ok(Written { answer: (), told: Told { moved: Some(moved), recorded } })
         };
         self.database.write(write).await
     }
@@ -184,12 +191,15 @@ impl GatewayStore for SqliteStore {
         id: AgentId,
         session: SessionId,
         status: &AgentStatus,
+        events: Vec<NewEvent>,
     ) -> Result<bool> {
         let status = to_body(status)?;
+        let trail = TrailRows::of(&Trail::of_events(events))?;
         let write = move |db: &Connection| {
             let sql = "UPDATE agents SET status = ?3, session = ?2 WHERE id = ?1";
             let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
-            Ok(Written::quietly(changed == 1))
+            let recorded = changed == 1 && record(db, &trail)?;
+            Ok(Written { answer: changed == 1, told: Told { moved: None, recorded } })
         };
         self.database.write(write).await
     }
@@ -199,12 +209,15 @@ impl GatewayStore for SqliteStore {
         id: AgentId,
         session: SessionId,
         status: &AgentStatus,
+        events: Vec<NewEvent>,
     ) -> Result<bool> {
         let status = to_body(status)?;
+        let trail = TrailRows::of(&Trail::of_events(events))?;
         let write = move |db: &Connection| {
             let sql = "UPDATE agents SET status = ?3 WHERE id = ?1 AND session = ?2";
             let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
-            Ok(Written::quietly(changed == 1))
+            let recorded = changed == 1 && record(db, &trail)?;
+            Ok(Written { answer: changed == 1, told: Told { moved: None, recorded } })
         };
         self.database.write(write).await
     }
@@ -252,7 +265,8 @@ fn snapshot(db: &Connection, of: WorkspaceId) -> Result<Option<Snapshot>> {
     let Some(revision) = history::head(db, of)? else { return Ok(None) };
     let workspace: Option<Workspace> =
         find(db, "SELECT body FROM workspaces WHERE id = ?1", [key(&of)])?;
-    let settings = workspace.map(|it| GatewayWrite::PutSettings(Arc::new(it.settings)));
+    let Some(workspace) = workspace else { return Ok(None) };
+    let settings = [GatewayWrite::PutSettings(Arc::new(workspace.settings))];
     let upstreams: Vec<Arc<Upstream>> =
         all(db, "SELECT body FROM upstreams WHERE workspace_id = ?1", [key(&of)])?;
     let hosts: Vec<Arc<VirtualHost>> =
@@ -264,7 +278,7 @@ fn snapshot(db: &Connection, of: WorkspaceId) -> Result<Option<Snapshot>> {
         .chain(upstreams.into_iter().map(GatewayWrite::PutUpstream))
         .chain(hosts.into_iter().map(GatewayWrite::PutVirtualHost))
         .chain(agents.into_iter().map(GatewayWrite::PutAgent));
-    let mut snapshot = Snapshot::empty(of);
+    let mut snapshot = Snapshot::empty(of, workspace.organization_id);
     snapshot.apply(revision, writes);
     Ok(Some(snapshot))
 }

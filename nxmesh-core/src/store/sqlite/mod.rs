@@ -7,6 +7,7 @@
 
 mod database;
 mod error;
+mod events;
 mod gateway;
 mod history;
 mod leases;

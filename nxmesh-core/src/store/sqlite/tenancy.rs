@@ -8,21 +8,22 @@ use uuid::Uuid;
 use super::{
     SqliteStore,
     error::is_taken,
-    history,
+    events, history,
     rows::{all, body, find, key, page},
-    writer::Written,
+    writer::{Told, Written},
 };
 use crate::{
-    Error, ErrorKind, Id, Page, PageRequest, Result, RevisionNumber, TokenHash,
+    Error, ErrorKind, Id, Page, PageRequest, Result, RevisionNumber, TokenHash, Trail,
     gateway::{GatewayWrite, Moved},
     store::{
-        codec::{RevisionRows, corrupt, from_body, micros, number, role, time, to_body},
+        check_trail,
+        codec::{RevisionRows, TrailRows, corrupt, from_body, micros, number, role, time, to_body},
         slug_taken,
     },
     tenancy::{
-        ApiKey, ApiKeyId, Email, Member, Organization, OrganizationId, PasswordHash, RefreshToken,
-        Role, Sealed, SealedSigningKey, TenancyChange, TenancyStore, User, UserId, Workspace,
-        WorkspaceId,
+        ApiKey, ApiKeyId, AuditEntry, AuditFilter, Email, Member, Organization, OrganizationId,
+        PasswordHash, RefreshToken, Role, Sealed, SealedSigningKey, TenancyChange, TenancyStore,
+        User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -179,8 +180,34 @@ impl TenancyStore for SqliteStore {
         self.database.read(move |db| Ok(db.query_row(sql, [], read).optional()?)).await
     }
 
-    async fn commit(&self, change: TenancyChange) -> Result<()> {
-        self.database.write(move |db| commit(db, change)).await
+    async fn audit_log(
+        &self,
+        of: OrganizationId,
+        filter: &AuditFilter,
+        page: PageRequest,
+    ) -> Result<Page<AuditEntry>> {
+        let filter = filter.clone();
+        self.database.read(move |db| events::audit_log(db, of, &filter, page)).await
+    }
+
+    async fn commit(&self, change: TenancyChange, trail: Trail) -> Result<()> {
+        check_trail(&change, &trail)?;
+        let trail = TrailRows::of(&trail)?;
+        let write = move |db: &Connection| {
+            let moved = commit(db, change)?;
+            let recorded = events::record(db, &trail)?;
+            Ok(Written { answer: (), told: Told { moved, recorded } })
+        };
+        self.database.write(write).await
+    }
+
+    async fn drop_audit_entries(&self, before: DateTime<Utc>) -> Result<u64> {
+        let sql = "DELETE FROM audit_entries WHERE created_at < ?1";
+        let write = move |db: &Connection| {
+            let dropped = db.prepare_cached(sql)?.execute([micros(before)])?;
+            Ok(Written::quietly(dropped as u64))
+        };
+        self.database.write(write).await
     }
 
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64> {
@@ -195,7 +222,7 @@ impl TenancyStore for SqliteStore {
     }
 }
 
-fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
+fn commit(db: &Connection, change: TenancyChange) -> Result<Option<Moved>> {
     let mut moved = None;
     match change {
         TenancyChange::CreateFirstUser(user) => {
@@ -262,7 +289,7 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Written<()>> {
                 .map_err(|error| refuse(error, || conflict("there is a signing key already")))?;
         }
     }
-    Ok(Written { answer: (), moved })
+    Ok(moved)
 }
 
 fn has_users(db: &Connection) -> Result<bool> {

@@ -23,20 +23,28 @@ const MAX_GROUP: usize = 256;
 pub(super) struct Written<T> {
     pub(super) answer: T,
     /// To be announced once it is on disk.
+    pub(super) told: Told,
+}
+
+/// What others hear of a write.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
     pub(super) moved: Option<Moved>,
+    /// Whether events were recorded.
+    pub(super) recorded: bool,
 }
 
 impl<T> Written<T> {
     /// Nothing that others need to hear of.
     pub(super) const fn quietly(answer: T) -> Self {
-        Self { answer, moved: None }
+        Self { answer, told: Told { moved: None, recorded: false } }
     }
 }
 
 /// Does its work, if the group could begin, and answers how to tell the caller, once
 /// the group is committed or not.
 type Job = Box<dyn FnOnce(Option<&Connection>) -> Report + Send>;
-type Report = Box<dyn FnOnce(Result<(), String>) -> Option<Moved> + Send>;
+type Report = Box<dyn FnOnce(Result<(), String>) -> Told + Send>;
 
 /// The handle of the writing thread, which ends with it.
 pub(super) struct Writer {
@@ -65,17 +73,17 @@ impl Writer {
             let done = connection
                 .map_or_else(|| Err(cannot_begin()), |connection| alone(connection, work));
             Box::new(move |committed| {
-                let (result, moved) = match (done, committed) {
-                    (Ok(written), Ok(())) => (Ok(written.answer), written.moved),
-                    (Err(error), _) => (Err(error), None),
+                let (result, told) = match (done, committed) {
+                    (Ok(written), Ok(())) => (Ok(written.answer), written.told),
+                    (Err(error), _) => (Err(error), Told::default()),
                     (Ok(_), Err(why)) => (
                         Err(Error::new(ErrorKind::Unavailable, "cannot commit").with_source(why)),
-                        None,
+                        Told::default(),
                     ),
                 };
                 // A caller that went away has its write done all the same.
                 let _ = answer.send(result);
-                moved
+                told
             })
         });
         self.jobs.as_ref().ok_or_else(gone)?.send(job).await.map_err(|_| gone())?;
@@ -110,10 +118,16 @@ fn run(connection: &Connection, mut waiting: mpsc::Receiver<Job>, news: &Local) 
             let _ = connection.execute_batch("ROLLBACK");
         }
         let committed = committed.map_err(|error| error.to_string());
+        let mut any_recorded = false;
         for report in reports {
-            if let Some(moved) = report(committed.clone()) {
+            let Told { moved, recorded } = report(committed.clone());
+            if let Some(moved) = moved {
                 news.announce(News::Moved(moved));
             }
+            any_recorded |= recorded;
+        }
+        if any_recorded {
+            news.recorded();
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     gateway::{
         DeploymentMode,
         link::{
-            AgentEvent, AgentMessage, ApplyStatus, Command, CommandAction, ConfigStatus,
-            HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerMessage,
+            AgentEvent, AgentMessage, Alert, ApplyStatus, Command, CommandAction, ConfigStatus,
+            HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerMessage, Severity,
             SystemMetrics,
         },
     },
@@ -177,7 +177,7 @@ fn from_answer(it: &RegistrationAnswer) -> proto::RegistrationResponse {
 }
 
 pub(super) fn to_health(it: proto::HealthReport) -> HealthReport {
-    let proto::HealthReport { nginx, system, config_checksum, config_version, alerts: _ } = it;
+    let proto::HealthReport { nginx, system, config_checksum, config_version, alerts } = it;
     let proto::NginxStatus {
         is_running,
         pid,
@@ -213,11 +213,43 @@ pub(super) fn to_health(it: proto::HealthReport) -> HealthReport {
         },
         config_checksum,
         config_version: to_version(config_version),
+        alerts: alerts.into_iter().map(to_alert).collect(),
+    }
+}
+
+fn to_alert(it: proto::Alert) -> Alert {
+    let proto::Alert { id, severity, message, timestamp, metric, value } = it;
+    let severity = match severity.as_str() {
+        "info" => Severity::Info,
+        "error" => Severity::Error,
+        "critical" => Severity::Critical,
+        // Whatever a newer agent calls it, somebody should look.
+        _ => Severity::Warning,
+    };
+    let metric = Some(metric).filter(|it| !it.is_empty());
+    Alert { id, severity, message, metric, value, timestamp: to_time(timestamp) }
+}
+
+fn from_alert(it: Alert) -> proto::Alert {
+    let Alert { id, severity, message, metric, value, timestamp } = it;
+    let severity = match severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+        Severity::Critical => "critical",
+    };
+    proto::Alert {
+        id,
+        severity: severity.to_owned(),
+        message,
+        timestamp: timestamp.timestamp(),
+        metric: metric.unwrap_or_default(),
+        value,
     }
 }
 
 fn from_health(it: HealthReport) -> proto::HealthReport {
-    let HealthReport { nginx, system, config_checksum, config_version } = it;
+    let HealthReport { nginx, system, config_checksum, config_version, alerts } = it;
     let NginxStatus {
         is_running,
         pid,
@@ -253,7 +285,7 @@ fn from_health(it: HealthReport) -> proto::HealthReport {
         }),
         config_checksum,
         config_version: from_version(config_version),
-        alerts: Vec::new(),
+        alerts: alerts.into_iter().map(from_alert).collect(),
     }
 }
 

@@ -6,6 +6,7 @@
 -- what each object comes to:           $11 kind, $12 id, $13 created_at, $14 body (NULL: removed)
 -- $15 the status of a new agent
 -- secrets:                             $16 hash, $17 agent, $18 expires_at
+-- its trail:                           $19 entries of the audit log, $20 events
 WITH moved AS (
     UPDATE workspaces SET head = $3 WHERE id = $1 AND head = $2 RETURNING id
 ), revision AS (
@@ -46,5 +47,8 @@ WITH moved AS (
 ), secret AS (
     INSERT INTO agent_secrets (hash, agent_id, expires_at)
     SELECT it.* FROM moved, unnest($16::bytea[], $17::uuid[], $18::bigint[]) AS it
+), recorded AS (
+    SELECT record_trail($19, $20) AS done FROM moved
 )
-SELECT EXISTS (SELECT FROM moved), EXISTS (SELECT FROM workspaces WHERE id = $1)
+SELECT EXISTS (SELECT FROM moved), EXISTS (SELECT FROM workspaces WHERE id = $1),
+    (SELECT max(done) FROM recorded)

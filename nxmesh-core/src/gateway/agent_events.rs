@@ -1,0 +1,129 @@
+//! What is told of agents to those who watch: pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Actor, Clock, Trail,
+    events::{EventType, NewEvent},
+    gateway::{
+        AgentId, AgentSpec, AgentStatus, Snapshot,
+        fleet::Outcome,
+        link::{Alert, ApplyStatus, ConfigStatus, MAX_ALERTS},
+    },
+    tenancy::{AuditedObject, OrganizationId, WorkspaceId},
+    trail::Deed,
+};
+
+/// How much of what an agent says is passed on, in characters.
+const MAX_TEXT: usize = 2000;
+
+/// Which agent, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About {
+    pub(crate) agent_id: AgentId,
+    pub(crate) organization_id: OrganizationId,
+    pub(crate) workspace_id: WorkspaceId,
+}
+
+impl About {
+    pub(crate) fn of(agent: &AgentSpec, snapshot: &Snapshot) -> Self {
+        Self {
+            agent_id: agent.id,
+            organization_id: snapshot.organization_id(),
+            workspace_id: agent.workspace_id,
+        }
+    }
+
+    /// It has connected.
+    pub(crate) fn connected(self, status: &AgentStatus, now: DateTime<Utc>) -> NewEvent {
+        let data = json!({"hostname": status.hostname, "ip_address": status.ip_address});
+        self.event(EventType::AGENT_CONNECTED, data, now)
+    }
+
+    /// Its connection has ended.
+    pub(crate) fn disconnected(self, reason: &str, now: DateTime<Utc>) -> NewEvent {
+        self.event(EventType::AGENT_DISCONNECTED, json!({"reason": reason}), now)
+    }
+
+    /// It has told what became of a configuration, which took so long, if it was sent just now.
+    pub(crate) fn applied(
+        self,
+        report: &ConfigStatus,
+        took: Option<Duration>,
+        now: DateTime<Utc>,
+    ) -> NewEvent {
+        let ConfigStatus { config_id, version, status, error_message, applied_at: _ } = report;
+        let mut data = json!({
+            "config_id": config_id,
+            "version": version,
+            "duration_ms": took.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
+            "success": *status == ApplyStatus::Success,
+            "status": status,
+        });
+        if !error_message.is_empty() {
+            data["error_message"] = json!(cut(error_message));
+        }
+        self.event(EventType::CONFIG_APPLIED, data, now)
+    }
+
+    /// It has told of trouble.
+    pub(crate) fn alerts(self, alerts: &[Alert], now: DateTime<Utc>) -> Vec<NewEvent> {
+        let alert = |it: &Alert| {
+            let Alert { id, severity, message, metric, value, timestamp: _ } = it;
+            let mut data = json!({
+                "alert_id": cut(id),
+                "severity": severity,
+                "message": cut(message),
+            });
+            if let Some(metric) = metric {
+                data["metric"] = json!(cut(metric));
+            }
+            if let Some(value) = value {
+                data["value"] = json!(value);
+            }
+            self.event(EventType::HEALTH_ALERT, data, now)
+        };
+        alerts.iter().take(MAX_ALERTS).map(alert).collect()
+    }
+
+    /// Somebody had it reload.
+    pub(crate) fn reloaded(self, actor: &Actor, outcome: &Outcome, clock: &dyn Clock) -> Trail {
+        let Self { agent_id, organization_id, workspace_id } = self;
+        let at = clock.now();
+        let deed = Deed { actor, clock, at, organization_id, workspace_id: Some(workspace_id) };
+        let Outcome { success, message } = outcome;
+        let came_to = json!({"success": success, "message": cut(message)});
+        let mut trail = Trail::default();
+        let object = AuditedObject::new("agent", agent_id);
+        deed.note_as(
+            &mut trail,
+            object,
+            "reloaded",
+            (None, Some(&came_to)),
+            json!({"success": success}),
+        );
+        trail
+    }
+
+    fn event(self, event_type: &str, data: Value, now: DateTime<Utc>) -> NewEvent {
+        let mut all = Map::new();
+        all.insert("agent_id".to_owned(), json!(self.agent_id));
+        if let Value::Object(data) = data {
+            all.extend(data);
+        }
+        NewEvent {
+            event_type: EventType::new(event_type),
+            timestamp: now,
+            organization_id: self.organization_id,
+            workspace_id: Some(self.workspace_id),
+            data: all,
+        }
+    }
+}
+
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(MAX_TEXT).map_or(text, |(end, _)| &text[..end])
+}

@@ -1,0 +1,108 @@
+//! Changes of workspaces.
+
+use std::sync::Arc;
+
+use super::{
+    PostgresStore,
+    error::constraint,
+    events::bind_trail,
+    rows::key,
+    tenancy::{conflict, done},
+};
+use crate::{
+    Error, Result, Revision, RevisionNumber,
+    gateway::GatewayWrite,
+    store::{
+        codec::{TrailRows, WriteRow, micros, number, to_body},
+        slug_taken,
+    },
+    tenancy::{Workspace, WorkspaceId},
+};
+
+impl PostgresStore {
+    pub(super) async fn create_workspace(
+        &self,
+        workspace: &Workspace,
+        trail: &TrailRows,
+    ) -> Result<()> {
+        let statement = sqlx::query(
+            "WITH made AS (
+                 INSERT INTO workspaces (id, organization_id, slug, head, revision, created_at, body)
+                 VALUES ($1, $2, $3, 0, 0, $4, $5) RETURNING id
+             )
+             SELECT record_trail($6, $7) FROM made",
+        );
+        let statement = statement
+            .bind(key(workspace.id))
+            .bind(key(workspace.organization_id))
+            .bind(workspace.slug.as_str())
+            .bind(micros(workspace.created_at))
+            .bind(to_body(workspace)?);
+        let made = self.database.one(bind_trail(statement, trail)?).await;
+        made.map(|_| ()).map_err(|error| match constraint(&error) {
+            Some("workspaces_organization_id_fkey") => {
+                Error::not_found("organization", workspace.organization_id)
+            }
+            _ => workspace_taken(error, workspace),
+        })
+    }
+
+    pub(super) async fn update_workspace(
+        &self,
+        workspace: &Workspace,
+        base: RevisionNumber,
+        revision: &Revision,
+        trail: &TrailRows,
+    ) -> Result<()> {
+        let settings = GatewayWrite::PutSettings(Arc::new(workspace.settings.clone()));
+        let write = WriteRow::of(workspace.id, &settings)?;
+        let statement = sqlx::query(include_str!("sql/update_workspace.sql"))
+            .bind(key(workspace.id))
+            .bind(number(base.0)?)
+            .bind(number(revision.number.0)?)
+            .bind(workspace.slug.as_str())
+            .bind(to_body(workspace)?)
+            .bind(to_body(revision)?)
+            .bind(write.kind)
+            .bind(write.body)
+            .bind(number(workspace.revision.0)?);
+        let changed = self.database.one(bind_trail(statement, trail)?).await;
+        let changed = changed.map_err(|error| workspace_taken(error, workspace))?;
+        done(&changed, "workspace", workspace.id)?;
+        self.moved(workspace.id, Some(revision.number));
+        Ok(())
+    }
+
+    pub(super) async fn delete_workspace(
+        &self,
+        id: WorkspaceId,
+        base: RevisionNumber,
+        trail: &TrailRows,
+    ) -> Result<()> {
+        let statement = sqlx::query(
+            "WITH deleted AS (
+                 DELETE FROM workspaces WHERE id = $1 AND revision = $2 RETURNING id
+             ), recorded AS (SELECT record_trail($3, $4) AS done FROM deleted)
+             SELECT EXISTS (SELECT FROM deleted), EXISTS (SELECT FROM workspaces WHERE id = $1),
+                 (SELECT max(done) FROM recorded)",
+        );
+        let statement = bind_trail(statement.bind(key(id)).bind(number(base.0)?), trail)?;
+        let deleted = self.database.one(statement).await;
+        let deleted = deleted.map_err(|error| match constraint(&error) {
+            Some("agents_workspace_id_fkey") => conflict("the workspace has agents"),
+            _ => error,
+        })?;
+        done(&deleted, "workspace", id)?;
+        self.moved(id, None);
+        Ok(())
+    }
+}
+
+fn workspace_taken(error: Error, workspace: &Workspace) -> Error {
+    match constraint(&error) {
+        Some("workspaces_organization_id_slug_key") => {
+            slug_taken("a workspace of the organization", workspace.slug.as_str())
+        }
+        _ => error,
+    }
+}
