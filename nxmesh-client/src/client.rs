@@ -1,16 +1,22 @@
 use std::{
+    fmt,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use nxmesh_core::Secret;
+use nxmesh_core::{Secret, events::EventId};
 use reqwest::{Response, StatusCode, Url, header};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio_tungstenite::Connector;
 
 use crate::{
-    Agents, ApiError, ApiKeys, Auth, Error, Members, Organizations, Result, Revisions, Upstreams,
-    VirtualHosts, Workspaces, request::Call, tenancy::Tokens,
+    Agents, ApiError, ApiKeys, AuditLog, Auth, Error, Events, Members, Organizations, Result,
+    Revisions, Upstreams, VirtualHosts, Workspaces, request::Call, socket::Socket, tenancy::Tokens,
 };
 
 /// How often a call that changes nothing is tried in all.
@@ -24,12 +30,20 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     http: reqwest::Client,
     base: Url,
+    /// How the WebSocket speaks TLS, if not by what the machine trusts.
+    tls: Option<Connector>,
+    timeout: Duration,
     tokens: RwLock<Option<Tokens>>,
     refreshing: tokio::sync::Mutex<()>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
 }
 
 /// Puts a [`Client`] together.
@@ -80,15 +94,19 @@ impl ClientBuilder {
         // Another part of the program may have chosen already: any choice will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut http = reqwest::Client::builder().timeout(self.timeout);
-        if let Some(roots) = &self.roots {
-            let roots = reqwest::Certificate::from_pem_bundle(roots).map_err(Error::Build)?;
+        let mut tls = None;
+        if let Some(pem) = &self.roots {
+            let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(Error::Build)?;
             http = http.tls_certs_only(roots);
+            tls = Some(connector(pem));
         }
         let http = http.build().map_err(Error::Build)?;
         let tokens = self.access_token.map(|access| Tokens { access, refresh: None });
         let shared = Shared {
             http,
             base,
+            tls,
+            timeout: self.timeout,
             tokens: RwLock::new(tokens),
             refreshing: tokio::sync::Mutex::default(),
         };
@@ -120,6 +138,18 @@ impl Client {
     #[must_use]
     pub fn auth(&self) -> Auth {
         Auth::new(self.clone())
+    }
+
+    /// What happens, as it happens.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.clone())
+    }
+
+    /// Who did what.
+    #[must_use]
+    pub fn audit_log(&self) -> AuditLog {
+        AuditLog::new(self.clone())
     }
 
     /// What a workspace was.
@@ -209,6 +239,38 @@ impl Client {
         }
     }
 
+    /// Connects to the events after `since`, or from now on.
+    pub(crate) async fn open_socket(&self, since: Option<EventId>) -> Result<Socket> {
+        let before = self.tokens();
+        match self.open_socket_with(since, before.as_ref()).await {
+            Err(Error::Api(error))
+                if error.status == 401
+                    && before.as_ref().is_some_and(|it| it.refresh.is_some()) =>
+            {
+                self.renew(before.as_ref()).await?;
+                self.open_socket_with(since, self.tokens().as_ref()).await
+            }
+            done => done,
+        }
+    }
+
+    async fn open_socket_with(
+        &self,
+        since: Option<EventId>,
+        tokens: Option<&Tokens>,
+    ) -> Result<Socket> {
+        let Shared { base, tls, timeout, .. } = self.shared.as_ref();
+        let bad = || Error::Address(base.to_string());
+        let mut url = base.join("events").map_err(|_| bad())?;
+        let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
+        url.set_scheme(scheme).map_err(|()| bad())?;
+        if let Some(since) = since {
+            url.query_pairs_mut().append_pair("since", &since.to_string());
+        }
+        let token = tokens.map(|it| it.access.expose().as_str());
+        Socket::open(url, token, tls.clone(), *timeout).await
+    }
+
     /// Renews the tokens, unless somebody else just did: a refresh token works once.
     async fn renew(&self, before: Option<&Tokens>) -> Result<()> {
         let _turn = self.shared.refreshing.lock().await;
@@ -271,12 +333,22 @@ impl Client {
     }
 }
 
+/// Speaks TLS to servers that these certificates vouch for.
+fn connector(pem: &[u8]) -> Connector {
+    let mut roots = RootCertStore::empty();
+    // Whatever is no certificate was refused before.
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+    let config =
+        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    Connector::Rustls(Arc::new(config))
+}
+
 /// Nothing was done, or it can be done twice.
 fn may_repeat(call: &Call, error: &Error) -> bool {
     match error {
         Error::Transport(error) => call.is_safe() || error.is_connect(),
         Error::Api(error) => error.status == 429 || (error.status == 503 && call.is_safe()),
-        Error::Answer { .. } | Error::Address(_) | Error::Build(_) => false,
+        Error::Socket(_) | Error::Answer { .. } | Error::Address(_) | Error::Build(_) => false,
     }
 }
 
@@ -285,7 +357,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
     header.parse().ok().map(Duration::from_secs)
 }
 
-fn refusal(status: StatusCode, body: &[u8]) -> Error {
+pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> Error {
     #[derive(Deserialize)]
     struct Envelope {
         error: ApiError,

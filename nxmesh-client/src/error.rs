@@ -14,6 +14,9 @@ pub enum Error {
     /// No answer came.
     #[error("no answer from the server")]
     Transport(#[source] reqwest::Error),
+    /// The connection for events does not work.
+    #[error("no connection for events to the server")]
+    Socket(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An answer came that this client does not understand.
     #[error("the server's answer ({status}) is not understood")]
     Answer {
@@ -55,7 +58,11 @@ impl Error {
     pub const fn api(&self) -> Option<&ApiError> {
         match self {
             Self::Api(error) => Some(error),
-            Self::Transport(_) | Self::Answer { .. } | Self::Address(_) | Self::Build(_) => None,
+            Self::Transport(_)
+            | Self::Socket(_)
+            | Self::Answer { .. }
+            | Self::Address(_)
+            | Self::Build(_) => None,
         }
     }
 

@@ -14,15 +14,18 @@
 
 mod client;
 mod error;
+mod events;
 mod gateway;
 mod paging;
 mod request;
+mod socket;
 mod tenancy;
 
 pub use self::{
     client::{Client, ClientBuilder},
     error::{ApiError, Error, Result},
+    events::{EventStream, Events, Received, Watch},
     gateway::{AgentFilter, Agents, RegistrationToken, Revisions, Upstreams, VirtualHosts},
-    tenancy::{ApiKeys, Auth, CreatedApiKey, Members, Organizations, Workspaces},
+    tenancy::{ApiKeys, AuditLog, Auth, CreatedApiKey, Members, Organizations, Workspaces},
 };
 pub use nxmesh_core as core;

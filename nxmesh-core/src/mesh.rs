@@ -62,6 +62,12 @@ impl Mesh {
         self.tenancy.context().store.has_users().await.map(|_| ())
     }
 
+    /// The owner of all that runs in the background, for what an embedder runs beside it.
+    #[must_use]
+    pub const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     /// Ends all sessions with agents, and waits until that is written down.
     pub async fn shutdown(&self) {
         self.tasks.shutdown().await;

@@ -79,12 +79,14 @@ pub fn from_json<'de, T: Deserialize<'de>>(
     serde_path_to_error::deserialize(json).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
-        Error::invalid(vec![field_error(path, message)])
+        Error::invalid(vec![field_error(&path, message)])
     })
 }
 
-fn field_error(path: String, message: String) -> FieldError {
-    let parent = if path == "." { String::new() } else { path };
+fn field_error(path: &str, message: String) -> FieldError {
+    // Where the text breaks off, the last part of the path is not known.
+    let known = path.strip_suffix('?').map_or(path, |it| it.trim_end_matches('.'));
+    let parent = if known == "." { String::new() } else { known.to_owned() };
     // serde names a missing or unknown field only in its message, and the path
     // it gives is for the one the object, for the other already the field.
     let named = |lead: &str| {

@@ -20,6 +20,11 @@ impl Tasks {
         self.tracker.spawn(task);
     }
 
+    /// Has [`shutdown`](Self::shutdown) wait for work that somebody else runs.
+    pub fn track<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        self.tracker.track_future(work)
+    }
+
     /// What is cancelled when it is time to stop.
     #[must_use]
     pub const fn stopping(&self) -> &CancellationToken {

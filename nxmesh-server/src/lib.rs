@@ -16,6 +16,7 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+mod events;
 mod gateway;
 mod http;
 mod tenancy;

@@ -1,6 +1,7 @@
 //! Logging in, organizations, workspaces.
 
 mod api_keys;
+mod audit_log;
 mod auth;
 mod members;
 mod organizations;
@@ -9,6 +10,7 @@ mod workspaces;
 pub(crate) use self::auth::Tokens;
 pub use self::{
     api_keys::{ApiKeys, CreatedApiKey},
+    audit_log::AuditLog,
     auth::Auth,
     members::Members,
     organizations::Organizations,

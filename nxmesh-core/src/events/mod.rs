@@ -18,5 +18,5 @@ pub use self::{
     filter::{EventFilter, EventPattern},
     log::EVENTS_AT_HAND,
     store::{EventStore, EventsKept},
-    subscription::{Delivery, MAX_SUBSCRIBERS, Subscription},
+    subscription::{Delivery, MAX_SUBSCRIBERS, MAX_WANTED, Subscription},
 };

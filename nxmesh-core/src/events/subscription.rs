@@ -1,9 +1,9 @@
-use std::{collections::HashMap, future, sync::Arc, time::Duration};
+use std::{cmp::Ordering, collections::HashMap, future, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
 use crate::{
-    Actor, Clock, Error, ErrorKind, Result,
+    Actor, Clock, Error, ErrorKind, FieldCode, FieldError, Result,
     events::{
         Event, EventFilter, EventId, EventPattern, EventType,
         log::{Log, Place, Read},
@@ -14,7 +14,7 @@ use crate::{
 /// How many may watch one server; one more is told to try another.
 pub const MAX_SUBSCRIBERS: usize = 20_000;
 /// How many patterns one subscription may have.
-const MAX_WANTED: usize = 64;
+pub const MAX_WANTED: usize = 64;
 /// How many events are handed out at a time.
 const TOGETHER: usize = 100;
 /// How many roles are remembered.
@@ -80,32 +80,49 @@ impl Subscription {
         })
     }
 
-    /// Wants events of this pattern too, where the filter says. What happens from now on is
+    /// Wants events of these patterns too, where the filter says. What happens from now on is
     /// handed out, or from where the subscription was to begin.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) when it wants 64 already.
-    pub fn want(&mut self, pattern: EventPattern, filter: EventFilter) -> Result<()> {
-        let wanted = (pattern, filter);
-        if self.wanted.contains(&wanted) {
-            return Ok(());
+    /// [`Invalid`](ErrorKind::Invalid), naming `events`, when it would want more than
+    /// [`MAX_WANTED`]; then it wants none of these.
+    pub fn want(&mut self, patterns: &[EventPattern], filter: &EventFilter) -> Result<()> {
+        let mut wanted = self.wanted.clone();
+        for pattern in patterns {
+            let it = (pattern.clone(), filter.clone());
+            if !wanted.contains(&it) {
+                wanted.push(it);
+            }
+            if wanted.len() > MAX_WANTED {
+                let field = "events".to_owned();
+                let message = format!("are more than {MAX_WANTED} patterns together");
+                let code = FieldCode::OutOfRange;
+                return Err(Error::invalid(vec![FieldError { field, message, code }]));
+            }
         }
-        if self.wanted.len() >= MAX_WANTED {
-            let message = format!("one connection can subscribe to {MAX_WANTED} patterns at most");
-            return Err(Error::new(ErrorKind::Invalid, message));
+        self.wanted = wanted;
+        if !self.wanted.is_empty() {
+            self.cursor.get_or_insert(*self.newest.borrow_and_update());
         }
-        self.wanted.push(wanted);
-        self.cursor.get_or_insert(*self.newest.borrow_and_update());
         Ok(())
     }
 
-    /// Wants events of this pattern no more: where the filter says, or anywhere.
-    pub fn unwant(&mut self, pattern: &EventPattern, filter: Option<&EventFilter>) {
-        self.wanted.retain(|(it, where_)| it != pattern || filter.is_some_and(|it| it != where_));
+    /// Wants events of these patterns no more, or of none; where the filter says, or anywhere.
+    pub fn unwant(&mut self, patterns: Option<&[EventPattern]>, filter: Option<&EventFilter>) {
+        self.wanted.retain(|(pattern, place)| {
+            let named = patterns.is_none_or(|it| it.contains(pattern));
+            !(named && filter.is_none_or(|it| it == place))
+        });
         if self.wanted.is_empty() {
             self.cursor = None;
             self.replaying = false;
         }
+    }
+
+    /// After which event it goes on; `None` before anything is wanted.
+    #[must_use]
+    pub const fn cursor(&self) -> Option<EventId> {
+        self.cursor
     }
 
     /// Waits for what comes next. Nothing is lost when it is dropped before it answers.
@@ -119,7 +136,8 @@ impl Subscription {
             if self.actor.expires_at().is_some_and(|end| end <= self.clock.now()) {
                 return Err(Error::new(ErrorKind::Unauthenticated, "the access token has expired"));
             }
-            let Some(cursor) = self.cursor else { return future::pending().await };
+            let wanted = self.cursor.filter(|_| !self.wanted.is_empty());
+            let Some(cursor) = wanted else { return future::pending().await };
             match self.log.read(cursor, TOGETHER) {
                 Read::Events(events) => {
                     let shown = self.show(&events).await?;
@@ -154,9 +172,12 @@ impl Subscription {
         // Whoever has come so far has all that was before.
         self.replaying = false;
         let newest = *self.newest.borrow_and_update();
-        if newest < cursor {
+        match newest.cmp(&cursor) {
+            // It came between looking and waiting.
+            Ordering::Greater => return,
+            Ordering::Equal => {}
             // The store went back.
-            self.cursor = Some(newest);
+            Ordering::Less => self.cursor = Some(newest),
         }
         // A log that has ended says nothing more.
         let _ = tokio::time::timeout(LOOK, self.newest.changed()).await;

@@ -71,11 +71,20 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
     }
 
+    pub(crate) fn needs_upgrade() -> Self {
+        let message = "this is a WebSocket: send `Connection: upgrade` and `Upgrade: websocket`";
+        Self::new(StatusCode::UPGRADE_REQUIRED, "VALIDATION_ERROR", message)
+    }
+
+    /// The body, now that the id of the request is known.
+    pub(crate) fn envelope<'a>(&'a self, request_id: &'a str) -> impl Serialize + 'a {
+        let Self { status: _, code, message, details } = self;
+        Envelope { error: Content { code, message, request_id, details } }
+    }
+
     /// Writes the body, now that the id of the request is known.
     pub(super) fn write(&self, request_id: &str, mut response: Response) -> Response {
-        let content =
-            Content { code: self.code, message: &self.message, request_id, details: &self.details };
-        let (parts, body) = Json(Envelope { error: content }).into_response().into_parts();
+        let (parts, body) = Json(self.envelope(request_id)).into_response().into_parts();
         response.headers_mut().extend(parts.headers);
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = body;

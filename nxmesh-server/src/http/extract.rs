@@ -5,6 +5,7 @@ use axum::{
     http::request::Parts,
 };
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
 use nxmesh_core::{
     Actor, Error, FieldCode, FieldError, Id, IfMatch, Mesh, PageRequest, RevisionNumber, from_json,
@@ -28,22 +29,46 @@ impl FromRequestParts<Mesh> for Authenticated {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(missing());
         }
-        let budget = parts.extensions.get::<Budget>();
-        let actor = match mesh.tenancy().auth().authenticate(token.trim()).await {
-            Ok(actor) => {
-                budget.map_or(Ok(()), |it| it.spend_of(&actor))?;
-                actor
+        authenticate(parts, mesh, token.trim()).await.map(Self)
+    }
+}
+
+/// Who sends a token, if they may send more.
+async fn authenticate(parts: &Parts, mesh: &Mesh, token: &str) -> Result<Actor, ApiError> {
+    let budget = parts.extensions.get::<Budget>();
+    let actor = match mesh.tenancy().auth().authenticate(token).await {
+        Ok(actor) => {
+            budget.map_or(Ok(()), |it| it.spend_of(&actor))?;
+            actor
+        }
+        Err(error) => {
+            // Whoever guesses is counted too.
+            budget.map_or(Ok(()), Budget::spend_of_address)?;
+            return Err(error.into());
+        }
+    };
+    Ok(match parts.extensions.get::<RequestId>() {
+        Some(RequestId(id)) => actor.in_request(id),
+        None => actor,
+    })
+}
+
+/// Who asks, by the header or by the parameter `token`: a browser cannot send the header with
+/// a WebSocket.
+pub(crate) struct AuthenticatedByQuery(pub(crate) Actor);
+
+impl FromRequestParts<Mesh> for AuthenticatedByQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, mesh: &Mesh) -> Result<Self, ApiError> {
+        let query = ListQuery::from_request_parts(parts, mesh).await?;
+        match query.get("token", |it| Ok(it.to_owned()))? {
+            Some(token) => authenticate(parts, mesh, &token).await.map(Self),
+            None => {
+                let Authenticated(actor) = Authenticated::from_request_parts(parts, mesh).await?;
+                Ok(Self(actor))
             }
-            Err(error) => {
-                // Whoever guesses is counted too.
-                budget.map_or(Ok(()), Budget::spend_of_address)?;
-                return Err(error.into());
-            }
-        };
-        Ok(Self(match parts.extensions.get::<RequestId>() {
-            Some(RequestId(id)) => actor.in_request(id),
-            None => actor,
-        }))
+        }
     }
 }
 
@@ -162,6 +187,17 @@ impl ListQuery {
     ) -> Result<T, ApiError> {
         let missing = || invalid(name, FieldCode::Required, "must be there");
         self.get(name, parse)?.ok_or_else(|| missing().into())
+    }
+
+    /// An id.
+    pub(crate) fn id<T>(&self, name: &str) -> Result<Option<Id<T>>, ApiError> {
+        self.get(name, |text| text.parse().map_err(|_| "must be a UUID".to_owned()))
+    }
+
+    /// A time, as RFC 3339 writes it.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
+        let expected = "must be a time as 2026-03-01T00:00:00Z (RFC 3339)";
+        self.get(name, |text| text.parse().map_err(|_| expected.to_owned()))
     }
 
     pub(crate) fn page(&self) -> Result<PageRequest, ApiError> {

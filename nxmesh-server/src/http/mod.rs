@@ -12,7 +12,10 @@ mod settings;
 
 pub(crate) use self::{
     error::ApiError,
-    extract::{Authenticated, Body, Condition, IdPair, IdPath, ListQuery, PageQuery, RevisionPath},
+    extract::{
+        Authenticated, AuthenticatedByQuery, Body, Condition, IdPair, IdPath, ListQuery, PageQuery,
+        RevisionPath,
+    },
     limits::{Budget, LoginAllowed},
     reply::{Created, Object},
     request_id::RequestId,

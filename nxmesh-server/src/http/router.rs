@@ -6,7 +6,7 @@ use nxmesh_core::Mesh;
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 
 use crate::{
-    gateway,
+    events, gateway,
     http::{
         ApiError, HttpSettings, Route, Routes,
         limits::{self, Limits},
@@ -19,7 +19,7 @@ use crate::{
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 fn v1() -> Routes {
-    tenancy::routes().merge(gateway::routes())
+    tenancy::routes().merge(gateway::routes()).merge(events::routes())
 }
 
 /// What there is under `/v1`, and who may use it.

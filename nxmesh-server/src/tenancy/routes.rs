@@ -1,7 +1,7 @@
 use http::Method;
 use nxmesh_core::tenancy::Permission;
 
-use super::{api_keys, auth, members, organizations, workspaces};
+use super::{api_keys, audit_log, auth, members, organizations, workspaces};
 use crate::http::{
     Needs::{self, Login, Nothing},
     Routes,
@@ -9,6 +9,7 @@ use crate::http::{
 
 const READ: Needs = Needs::Permission(Permission::Read);
 const OWN: Needs = Needs::Permission(Permission::WriteOrganization);
+const AUDIT: Needs = Needs::Permission(Permission::ReadAudit);
 const REVOKE: Needs = Needs::Permission(Permission::RevokeApiKeys);
 const MEMBERS: Needs = Needs::Permission(Permission::WriteMembers);
 const WRITE: Needs = Needs::Permission(Permission::WriteWorkspaces);
@@ -28,6 +29,7 @@ pub(crate) fn routes() -> Routes {
         .on(Method::GET, "/organizations/{id}", READ, organizations::get)
         .on(Method::PATCH, "/organizations/{id}", OWN, organizations::update)
         .on(Method::DELETE, "/organizations/{id}", OWN, organizations::delete)
+        .on(Method::GET, "/organizations/{id}/audit-log", AUDIT, audit_log::list)
         .on(Method::GET, "/organizations/{id}/members", READ, members::list)
         .on(Method::POST, "/organizations/{id}/members", MEMBERS, members::add)
         .on(Method::PATCH, "/organizations/{id}/members/{user_id}", MEMBERS, members::update)

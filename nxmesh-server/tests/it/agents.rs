@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::given::{Given, host, server, server_on_sqlite};
 
-async fn token(
+pub(crate) async fn token(
     given: &Given,
     workspace: WorkspaceId,
     name: &str,
@@ -46,7 +46,7 @@ pub(crate) fn registration(token: &Secret<String>) -> Registration {
 }
 
 /// Dials as an agent; answers the link, and what the registration was answered.
-async fn dial(given: &Given, token: &Secret<String>) -> (AgentLink, ServerMessage) {
+pub(crate) async fn dial(given: &Given, token: &Secret<String>) -> (AgentLink, ServerMessage) {
     let connector = InProcessConnector::new(given.mesh.gateway().clone());
     let mut link = connector.connect().await.unwrap();
     link.outgoing.send(AgentMessage::Registration(registration(token))).await.unwrap();
@@ -76,7 +76,7 @@ async fn report(link: &AgentLink) {
         .unwrap();
 }
 
-async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     for _ in 0..1000 {
         if so().await {
             return;

@@ -10,8 +10,10 @@
 mod access;
 mod agents;
 mod api_keys;
+mod audit_log;
 mod auth;
 mod envelope;
+mod events;
 mod given;
 mod grpc;
 mod limits;
