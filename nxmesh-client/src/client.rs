@@ -9,8 +9,8 @@ use reqwest::{Response, StatusCode, Url, header};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    Agents, ApiError, ApiKeys, Auth, Error, Members, Organizations, Result, Revisions, Upstreams,
-    VirtualHosts, Workspaces, request::Call, tenancy::Tokens,
+    Agents, ApiError, ApiKeys, Auth, Changes, Error, Members, Organizations, Result, Revisions,
+    Upstreams, VirtualHosts, Workspaces, request::Call, tenancy::Tokens,
 };
 
 /// How often a call that changes nothing is tried in all.
@@ -120,6 +120,12 @@ impl Client {
     #[must_use]
     pub fn auth(&self) -> Auth {
         Auth::new(self.clone())
+    }
+
+    /// Several changes as one.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes::new(self.clone())
     }
 
     /// What a workspace was.

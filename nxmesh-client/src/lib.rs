@@ -22,7 +22,9 @@ mod tenancy;
 pub use self::{
     client::{Client, ClientBuilder},
     error::{ApiError, Error, Result},
-    gateway::{AgentFilter, Agents, RegistrationToken, Revisions, Upstreams, VirtualHosts},
+    gateway::{
+        AgentFilter, Agents, Changes, RegistrationToken, Revisions, Upstreams, VirtualHosts,
+    },
     tenancy::{ApiKeys, Auth, CreatedApiKey, Members, Organizations, Workspaces},
 };
 pub use nxmesh_core as core;

@@ -7,7 +7,7 @@ use crate::{
     Clock, Result, Tasks,
     events::Events,
     gateway::{
-        Agents, GatewayStore, Revisions, Upstreams, VirtualHosts,
+        Agents, Changes, GatewayStore, Revisions, Upstreams, VirtualHosts,
         context::Context,
         dispatch,
         fleet::Fleet,
@@ -56,6 +56,12 @@ impl Gateway {
     #[must_use]
     pub fn virtual_hosts(&self) -> VirtualHosts {
         VirtualHosts::new(self.context.clone())
+    }
+
+    /// Several changes as one.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes::new(self.context.clone())
     }
 
     /// What a workspace was.

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use crate::{
     Actor, Error, Page, PageRequest, Result, Revision, RevisionNumber,
     gateway::{
-        GatewayWrite, RevisionDiff, RevisionState, Snapshot, Upstream, VirtualHost, conflict,
+        GatewayWrite, RevisionDiff, RevisionState, Snapshot, Upstream, VirtualHost, config,
+        conflict,
         context::{Context, Decision},
     },
     tenancy::{Permission, WorkspaceId},
@@ -70,10 +71,7 @@ impl Revisions {
     ) -> Result<RevisionDiff> {
         self.context.check(actor, of, Permission::Read).await?;
         let (before, after) = (self.state(of, from).await?, self.state(of, to).await?);
-        let compare = move || RevisionDiff::of(&before, &after);
-        tokio::task::spawn_blocking(compare).await.map_err(|error| {
-            Error::new(crate::ErrorKind::Internal, "comparing was interrupted").with_source(error)
-        })
+        config::aside(move || RevisionDiff::of(&before, &after)).await
     }
 
     /// Brings virtual hosts and upstreams back to what they were, as the workspace's next
