@@ -222,3 +222,101 @@ fn conflict(field: &str, message: String) -> Error {
     let fields = vec![FieldError { field: field.to_owned(), message, code }];
     Error::new(ErrorKind::Conflict, "two virtual hosts would meet on one agent").with_fields(fields)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chrono::DateTime;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        Id, RevisionNumber, from_json,
+        gateway::{AgentName, GatewayWrite, NewVirtualHost},
+    };
+
+    /// Name, port, TLS, and who is meant.
+    type Host = (u8, u8, bool, u8);
+
+    fn snapshot(agents: &[u8], hosts: &[Host]) -> Snapshot {
+        let (workspace_id, now) = (Id::from_uuid(Uuid::nil()), DateTime::UNIX_EPOCH);
+        let agents = agents.iter().enumerate().map(|(at, group)| {
+            let id = Id::from_uuid(Uuid::from_u128(at as u128));
+            let labels = BTreeMap::from([("group".to_owned(), group.to_string())]);
+            let name = AgentName::parse(format!("agent-{at}")).unwrap();
+            let revision = RevisionNumber(1);
+            let (created_at, updated_at) = (now, now);
+            let spec =
+                AgentSpec { id, workspace_id, name, labels, revision, created_at, updated_at };
+            GatewayWrite::PutAgent(Arc::new(spec))
+        });
+        let hosts = hosts.iter().enumerate().map(|(at, (name, port, tls, meant))| {
+            let target = match meant {
+                0 => json!({"type": "all"}),
+                1..=3 => json!({"type": "selector", "label_selector": format!("group={meant}")}),
+                _ => json!({"type": "agents", "agent_ids": [Uuid::from_u128((*meant).into())]}),
+            };
+            let body = json!({
+                "name": at.to_string(),
+                "server_name": format!("n{name}.example n{}.example", name + 1),
+                "listen_port": port + 1,
+                "ssl_enabled": tls,
+                "ssl_certificate_id": tls.then(Uuid::nil),
+                "locations": [{"path": "/", "root": "/srv"}],
+                "target_agents": target,
+            });
+            let (spec, target_agents) =
+                from_json::<NewVirtualHost>(body).and_then(NewVirtualHost::parse).unwrap();
+            GatewayWrite::PutVirtualHost(Arc::new(VirtualHost {
+                id: Id::from_uuid(Uuid::from_u128(at as u128)),
+                workspace_id,
+                spec: Arc::new(spec),
+                target_agents,
+                revision: RevisionNumber(1),
+                created_at: now,
+                updated_at: now,
+            }))
+        });
+        let mut snapshot = Snapshot::empty(workspace_id);
+        snapshot.apply(RevisionNumber(1), agents.chain(hosts));
+        snapshot
+    }
+
+    /// What is meant: each with each other on each agent.
+    fn plainly(after: &Snapshot, host: &VirtualHost) -> Option<String> {
+        after.virtual_hosts().values().filter(|other| other.id != host.id).find_map(|other| {
+            let clash = Clash::of(host, other)?;
+            let agent = after.agents().values().find(|agent| {
+                host.target_agents.matches(agent.id, &agent.labels)
+                    && other.target_agents.matches(agent.id, &agent.labels)
+            })?;
+            Some(clash.error(other, agent).to_string())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn those_that_meet_are_found_as_by_looking_at_every_pair(
+            agents in prop::collection::vec(0_u8..5, 0..70),
+            hosts in prop::collection::vec((0_u8..6, 0_u8..2, any::<bool>(), 0_u8..8), 1..12),
+        ) {
+            let after = snapshot(&agents, &hosts);
+            let all: Vec<_> = after.virtual_hosts().values().collect();
+            let found: BTreeMap<_, _> = meetings(&after, &all)
+                .into_iter()
+                .map(|it| (it.object, it.error.to_string()))
+                .collect();
+            let expected = all.iter().filter_map(|host| {
+                plainly(&after, host).map(|error| (*host.id.as_uuid(), error))
+            });
+            prop_assert_eq!(&found, &expected.collect());
+            // One alone is judged as among many.
+            for host in all {
+                let alone = meetings(&after, &[host]).pop().map(|it| it.error.to_string());
+                prop_assert_eq!(alone.as_ref(), found.get(host.id.as_uuid()));
+            }
+        }
+    }
+}

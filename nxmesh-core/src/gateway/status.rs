@@ -95,3 +95,33 @@ pub(crate) fn note_apply(
 fn serving(version: RevisionNumber, checksum: &str) -> Option<ConfigVersion> {
     (!checksum.is_empty()).then(|| ConfigVersion { version, checksum: checksum.to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_agent_serves_is_what_it_proved_last() {
+        let now = DateTime::UNIX_EPOCH;
+        let mut status = AgentStatus::default();
+        let mut report = ConfigStatus {
+            config_id: ConfigUpdate::id(RevisionNumber(7), "0123456789abcdef"),
+            version: RevisionNumber(7),
+            status: ApplyStatus::Success,
+            error_message: String::new(),
+            applied_at: now,
+        };
+        // Sent by another server, which alone knows the content.
+        note_apply(&mut status, &report, "ffffffffffffffff", now);
+        assert_eq!(status.serving, None);
+        note_apply(&mut status, &report, "0123456789abcdef", now);
+        let proven = serving(RevisionNumber(7), "0123456789abcdef");
+        assert_eq!(status.serving, proven);
+        report.status = ApplyStatus::RolledBack;
+        report.version = RevisionNumber(8);
+        note_apply(&mut status, &report, "0123456789abcdef", now);
+        assert_eq!(status.serving, proven, "what was rolled back is not served");
+        note_health(&mut status, &HealthReport::default(), now);
+        assert_eq!(status.serving, None);
+    }
+}

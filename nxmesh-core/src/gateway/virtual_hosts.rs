@@ -135,6 +135,13 @@ pub(super) struct HostContent {
     target_agents: TargetAgents,
 }
 
+#[cfg(test)]
+impl HostContent {
+    pub(super) fn spec(&self) -> &VirtualHostSpec {
+        &self.spec
+    }
+}
+
 impl From<(VirtualHostSpec, TargetAgents)> for HostContent {
     fn from((spec, target_agents): (VirtualHostSpec, TargetAgents)) -> Self {
         Self { spec: Arc::new(spec), target_agents }

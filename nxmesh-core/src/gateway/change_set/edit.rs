@@ -269,3 +269,107 @@ impl Reader {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        from_json,
+        gateway::{LocationTarget, UpstreamServer},
+    };
+
+    fn parse(changes: Value) -> Result<ChangeSet> {
+        // Ids come in any order.
+        let mut ids = (0..1000).rev().map(Uuid::from_u128);
+        let set = json!({"message": "a", "changes": changes});
+        from_json::<NewChangeSet>(set)?.parse(|| ids.next().unwrap())
+    }
+
+    fn upstream(name: &str) -> NewUpstream {
+        NewUpstream {
+            name: name.into(),
+            algorithm: Default::default(),
+            servers: vec![UpstreamServer::at("10.0.0.1:80")],
+            health_check: None,
+            keepalive_connections: 0,
+        }
+    }
+
+    fn host(upstreams: &[&str]) -> Value {
+        let locations: Vec<_> = upstreams
+            .iter()
+            .map(|it| json!({"path": format!("/{it}"), "upstream_id": it}))
+            .collect();
+        json!({"name": "a", "server_name": "a.example", "listen_port": 80, "locations": locations})
+    }
+
+    #[test]
+    fn names_within_the_set_become_ids_wherever_they_stand() {
+        let id = Uuid::max();
+        let set = parse(json!([
+            {"action": "update", "type": "virtual_host", "id": id, "body": {"locations": host(&["ref:b", "ref:a"])["locations"]}},
+            {"action": "create", "type": "upstream", "ref": "a", "body": upstream("a")},
+            {"action": "create", "type": "virtual_host", "body": host(&["ref:a", "ref:b"])},
+            {"action": "create", "type": "upstream", "ref": "b", "body": upstream("b")},
+        ]))
+        .unwrap();
+        let ids: Vec<_> = set.changes.iter().map(|it| *it.edit.id()).collect();
+        assert!(ids[1] < ids[2] && ids[2] < ids[3], "what is created is as old as its place says");
+        let (a, b) = (ids[1].to_string(), ids[3].to_string());
+        let ServedEdit::VirtualHost(_, Edit::Update(patch, IfMatch::Any)) = &set.changes[0].edit
+        else {
+            panic!("{set:?}")
+        };
+        let patch = json!(patch);
+        assert_eq!(patch["locations"][0]["upstream_id"], b);
+        assert_eq!(patch["locations"][1]["upstream_id"], a);
+        let ServedEdit::VirtualHost(_, Edit::Create(content)) = &set.changes[2].edit else {
+            panic!("{set:?}")
+        };
+        let targets = content.spec().locations.iter().map(|it| match &it.target {
+            LocationTarget::Upstream(id) => id.to_string(),
+            LocationTarget::Proxy(_) | LocationTarget::Files { .. } => String::new(),
+        });
+        assert_eq!(targets.collect::<Vec<_>>(), [a, b]);
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once_each_with_its_place() {
+        let error = parse(json!([
+            {"action": "create", "type": "upstream", "ref": "", "body": {"name": "a", "servers": []}},
+            {"action": "create", "type": "virtual_host", "body": host(&["ref:", "ref:c"])},
+            {"action": "delete", "type": "virtual_host", "id": "x", "if_match": "7", "body": {}},
+        ]))
+        .unwrap_err();
+        let fields: Vec<_> = error.fields().iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "changes[0].ref",
+                "changes[0].body.servers",
+                "changes[1].body.locations[0].upstream_id",
+                "changes[1].body.locations[1].upstream_id",
+                "changes[2].id",
+                "changes[2].if_match",
+                "changes[2].body",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_condition_is_one_or_more_tags_in_quotes() {
+        for (text, good) in [
+            ("\"7\"", true),
+            ("\"6\", \"7\"", true),
+            ("*", true),
+            ("7", false),
+            ("W/\"7\"", false),
+            ("", false),
+        ] {
+            let change = json!([{"action": "delete", "type": "upstream", "id": Uuid::nil(), "if_match": text}]);
+            assert_eq!(parse(change).is_ok(), good, "{text}");
+        }
+    }
+}

@@ -87,3 +87,71 @@ pub(in crate::gateway) fn agent_diffs(
     }
     (diffs, further)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::DateTime;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        Id, from_json,
+        gateway::{
+            AgentName, AgentSpec, GatewayWrite, NewVirtualHost, Snapshot, TargetAgents, VirtualHost,
+        },
+    };
+
+    /// Agents, and a virtual host of its own on each of those from the second on.
+    fn published(agents: u128, name: &str) -> Published {
+        let (workspace_id, revision, now) =
+            (Id::from_uuid(Uuid::nil()), RevisionNumber(1), DateTime::UNIX_EPOCH);
+        let (created_at, updated_at) = (now, now);
+        let mut writes = Vec::new();
+        for at in 0..agents {
+            let uuid = Uuid::from_u128(at);
+            let id = Id::from_uuid(uuid);
+            let (name_of, labels) = (AgentName::parse("a").unwrap(), Default::default());
+            writes.push(GatewayWrite::PutAgent(Arc::new(AgentSpec {
+                id,
+                workspace_id,
+                name: name_of,
+                labels,
+                revision,
+                created_at,
+                updated_at,
+            })));
+            let body = json!({"name": name, "server_name": format!("{name}{at}.example"), "listen_port": 80, "locations": [{"path": "/", "root": "/srv"}]});
+            let (spec, _) =
+                from_json::<NewVirtualHost>(body).and_then(NewVirtualHost::parse).unwrap();
+            let host = VirtualHost {
+                id: Id::from_uuid(uuid),
+                workspace_id,
+                spec: Arc::new(spec),
+                target_agents: TargetAgents::Agents { agent_ids: vec![id] },
+                revision,
+                created_at,
+                updated_at,
+            };
+            if at > 0 {
+                writes.push(GatewayWrite::PutVirtualHost(Arc::new(host)));
+            }
+        }
+        let mut snapshot = Snapshot::empty(workspace_id);
+        snapshot.apply(revision, writes);
+        Published::new(Arc::new(snapshot))
+    }
+
+    #[test]
+    fn no_more_than_a_hundred_diffs_are_shown_and_all_agents_are_named() {
+        let (before, after) = (published(103, "before"), published(103, "after"));
+        let (diffs, further) = agent_diffs(&before, &after, &HashMap::new());
+        let shown: Vec<_> = diffs.iter().flat_map(|it| it.agent_ids.clone()).collect();
+        let all = (1..103).map(|at| Id::from_uuid(Uuid::from_u128(at))).collect::<Vec<_>>();
+        assert_eq!((shown.as_slice(), further.as_slice()), (&all[..100], &all[100..]));
+        assert!(diffs[0].files[0].diff.contains("+    server_name after1.example;"));
+        assert!(agent_diffs(&before, &before, &HashMap::new()).0.is_empty());
+    }
+}

@@ -46,3 +46,38 @@ impl AgentConfig {
         Self { agent_id, desired, running, nginx: facts.show(), files, hidden_files }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        Id, RevisionNumber, Secret,
+        gateway::{Certificate, Projection},
+    };
+
+    #[test]
+    fn private_keys_are_named_and_never_shown() {
+        let id = Id::from_uuid(Uuid::nil());
+        let certificate = Certificate {
+            domain: "a.example".to_owned(),
+            certificate_pem: "THE CERTIFICATE".to_owned(),
+            private_key_pem: Secret::new("THE KEY".to_owned()),
+            expires_at: 0,
+        };
+        let certificates = [(id, Arc::new(certificate))].into();
+        let update = ConfigUpdate {
+            config_id: String::new(),
+            version: RevisionNumber(1),
+            checksum: "a".to_owned(),
+            projection: Arc::new(Projection { certificates, ..Projection::default() }),
+        };
+        let config = AgentConfig::of(Id::from_uuid(Uuid::nil()), &update, AgentStatus::default());
+        let shown = serde_json::to_string(&config).unwrap() + &format!("{config:?}");
+        assert!(shown.contains("THE CERTIFICATE") && !shown.contains("THE KEY"), "{shown}");
+        assert_eq!(config.hidden_files, [format!("certificates/{}.key", Uuid::nil())]);
+    }
+}

@@ -102,4 +102,16 @@ mod tests {
         assert!(NginxFacts::parse("Apache/2.4", true).is_err());
         assert!(NginxFacts::parse("nginx/1.x", true).is_err());
     }
+
+    #[test]
+    fn what_agents_report_is_what_is_known() {
+        let mut build = ["http_v2_module", "http_stub_status_module"].map(str::to_owned).into();
+        for ipv6 in [true, false] {
+            let facts = NginxFacts { version: NginxVersion(1, 25, 1), build, ipv6 };
+            let told = NginxFacts::reported("1.25.1", &facts.capabilities());
+            assert_eq!(told.as_ref(), Some(&facts));
+            build = facts.build;
+        }
+        assert_eq!(NginxFacts::reported("", &["http2".to_owned()]), None);
+    }
 }
