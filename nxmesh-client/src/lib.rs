@@ -12,6 +12,10 @@
 //! # }
 //! ```
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/changes.md")]
+struct ChangesPage;
+
 mod client;
 mod error;
 mod gateway;
