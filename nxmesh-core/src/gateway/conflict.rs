@@ -279,7 +279,7 @@ mod tests {
                 updated_at: now,
             }))
         });
-        let mut snapshot = Snapshot::empty(workspace_id);
+        let mut snapshot = Snapshot::empty(workspace_id, Id::from_uuid(Uuid::nil()));
         snapshot.apply(RevisionNumber(1), agents.chain(hosts));
         snapshot
     }

@@ -33,7 +33,6 @@ mod context;
 mod convergence;
 mod dispatch;
 mod fleet;
-mod poll;
 mod project;
 mod queue;
 mod session;

@@ -11,10 +11,10 @@ use crate::{
     Error, Result, Tasks,
     gateway::{
         GatewayStore, Moved, News, Snapshot,
-        poll::Poll,
         project::Published,
         queue::{Queue, Turn},
     },
+    poll::Poll,
     tenancy::WorkspaceId,
 };
 

@@ -158,7 +158,8 @@ async fn only_what_comes_of_all_changes_counts() {
 /// What is refused, and what of it is named.
 type Refused = (Value, (u16, &'static str, Vec<&'static str>));
 
-fn refused(change: Value, status: u16, fields: &[&'static str]) -> Refused {
+fn refused(change: impl Into<Value>, status: u16, fields: &[&'static str]) -> Refused {
+    let change: Value = change.into();
     let code = if status == 422 { "VALIDATION_ERROR" } else { "CONFLICT" };
     (json!([change]), (status, code, fields.to_vec()))
 }
@@ -443,7 +444,8 @@ async fn of_many_sets_at_once_each_is_whole() {
     // Host and upstream of a set came with the same revision.
     let mut of_hosts: Vec<_> = hosts.iter().map(|it| it.revision).collect();
     let mut of_upstreams: Vec<_> = upstreams.iter().map(|it| it.revision).collect();
-    (of_hosts.sort_unstable(), of_upstreams.sort_unstable());
+    of_hosts.sort_unstable();
+    of_upstreams.sort_unstable();
     assert_eq!(of_hosts, of_upstreams);
     of_hosts.dedup();
     assert_eq!(of_hosts.len(), 90, "each set is a revision of its own");

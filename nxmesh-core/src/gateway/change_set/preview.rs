@@ -139,7 +139,7 @@ mod tests {
                 writes.push(GatewayWrite::PutVirtualHost(Arc::new(host)));
             }
         }
-        let mut snapshot = Snapshot::empty(workspace_id);
+        let mut snapshot = Snapshot::empty(workspace_id, Id::from_uuid(Uuid::nil()));
         snapshot.apply(revision, writes);
         Published::new(Arc::new(snapshot))
     }
