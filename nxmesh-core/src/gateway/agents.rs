@@ -11,7 +11,7 @@ use crate::{
         COMMAND_PATIENCE, GatewayWrite, LabelSelector, NewAgent, NewRegistrationToken, Snapshot,
         admission::TOKEN_PREFIX,
         agent_events::About,
-        config, conflict,
+        conflict,
         context::{Context, Decision},
         dispatch,
         link::CommandAction,
@@ -195,13 +195,14 @@ impl Agents {
     /// The files that an agent should be running, and what it says it runs.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound).
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Unavailable`](crate::ErrorKind::Unavailable)
+    /// when too much is being rendered for others.
     pub async fn config(&self, actor: &Actor, id: AgentId) -> Result<AgentConfig> {
         let agent = self.record(actor, id, Permission::Read).await?;
         let published = self.context.snapshots.newest(agent.spec.workspace_id).await?;
         let missing = || Error::not_found("agent", id);
         let update = published.update_for(id).ok_or_else(missing)?;
-        config::aside(move || AgentConfig::of(id, &update, agent.status)).await
+        self.context.aside.run(move || AgentConfig::of(id, &update, agent.status)).await
     }
 
     async fn record(

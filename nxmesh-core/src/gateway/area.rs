@@ -8,6 +8,7 @@ use crate::{
     events::Events,
     gateway::{
         Agents, Changes, GatewayStore, Revisions, Upstreams, VirtualHosts,
+        config::Aside,
         context::Context,
         dispatch,
         fleet::Fleet,
@@ -39,8 +40,17 @@ impl Gateway {
         tasks.spawn(snapshots.clone().follow(store.subscribe(), tasks.clone()));
         let _tasks = tasks.stop_on_drop();
         let fleet = Fleet::default();
-        let context =
-            Context { store, tenancy, clock, tasks, snapshots, fleet, events, heartbeat_interval };
+        let context = Context {
+            store,
+            tenancy,
+            clock,
+            tasks,
+            snapshots,
+            fleet,
+            events,
+            aside: Aside::default(),
+            heartbeat_interval,
+        };
         let commands = dispatch::serve(context.clone(), context.store.subscribe());
         context.tasks.spawn(commands);
         Self { context, _tasks }

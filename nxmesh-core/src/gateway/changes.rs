@@ -68,7 +68,8 @@ impl Changes {
     /// What [`apply`](Self::apply) would do now, for whoever may do it. Nothing is changed.
     ///
     /// # Errors
-    /// As [`apply`](Self::apply).
+    /// As [`apply`](Self::apply), and [`Unavailable`](ErrorKind::Unavailable) when too much is
+    /// being rendered for others.
     pub async fn dry_run(
         &self,
         actor: &Actor,
@@ -81,7 +82,7 @@ impl Changes {
     /// The same, also for those who may only read: what somebody else would do.
     ///
     /// # Errors
-    /// As [`apply`](Self::apply), but it forbids nobody who may read.
+    /// As [`dry_run`](Self::dry_run), but it forbids nobody who may read.
     pub async fn preview(
         &self,
         actor: &Actor,
@@ -115,7 +116,7 @@ impl Changes {
             let after = Published::new(Arc::new(after));
             change_set::agent_diffs(&before, &after, &facts)
         };
-        let (agents, further_agent_ids) = config::aside(compare).await?;
+        let (agents, further_agent_ids) = self.context.aside.run(compare).await?;
         Ok(ChangePreview { base, objects, agents, further_agent_ids })
     }
 

@@ -6,8 +6,8 @@ use crate::{
     Actor, Clock, Error, ErrorKind, Result, Revision, Tasks,
     events::Events,
     gateway::{
-        GatewayStore, GatewayWrite, Snapshot, Step, commit::commit_all, fleet::Fleet,
-        queue::Pending, snapshots::Snapshots, store::AgentSecret, trail,
+        GatewayStore, GatewayWrite, Snapshot, Step, commit::commit_all, config::Aside,
+        fleet::Fleet, queue::Pending, snapshots::Snapshots, store::AgentSecret, trail,
     },
     tenancy::{Permission, Tenancy, WorkspaceId},
 };
@@ -25,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) snapshots: Snapshots,
     pub(crate) fleet: Fleet,
     pub(crate) events: Events,
+    pub(in crate::gateway) aside: Aside,
     pub(crate) heartbeat_interval: Duration,
 }
 

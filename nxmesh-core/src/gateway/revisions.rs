@@ -3,8 +3,7 @@ use std::sync::Arc;
 use crate::{
     Actor, Error, Page, PageRequest, Result, Revision, RevisionNumber,
     gateway::{
-        GatewayWrite, RevisionDiff, RevisionState, Snapshot, Upstream, VirtualHost, config,
-        conflict,
+        GatewayWrite, RevisionDiff, RevisionState, Snapshot, Upstream, VirtualHost, conflict,
         context::{Context, Decision},
     },
     tenancy::{Permission, WorkspaceId},
@@ -61,7 +60,8 @@ impl Revisions {
     /// empty workspace.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision.
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision,
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when too much is being rendered for others.
     pub async fn diff(
         &self,
         actor: &Actor,
@@ -71,7 +71,7 @@ impl Revisions {
     ) -> Result<RevisionDiff> {
         self.context.check(actor, of, Permission::Read).await?;
         let (before, after) = (self.state(of, from).await?, self.state(of, to).await?);
-        config::aside(move || RevisionDiff::of(&before, &after)).await
+        self.context.aside.run(move || RevisionDiff::of(&before, &after)).await
     }
 
     /// Brings virtual hosts and upstreams back to what they were, as the workspace's next

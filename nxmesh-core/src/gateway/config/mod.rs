@@ -1,6 +1,7 @@
 //! Configurations as people see them: whole, and as differences.
 
 mod agent_config;
+mod aside;
 mod reference;
 mod revision_diff;
 
@@ -10,6 +11,7 @@ pub use self::{
     revision_diff::{ObjectChange, ObjectKind, RevisionDiff, RevisionState},
 };
 pub(super) use self::{
-    reference::{Facts, aside, comparable, file_changes},
+    aside::Aside,
+    reference::{Facts, comparable, file_changes},
     revision_diff::json,
 };

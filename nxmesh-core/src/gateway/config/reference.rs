@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 
 use crate::{
-    Error, ErrorKind, Result, RevisionNumber,
+    RevisionNumber,
     gateway::{
         AgentStatus, ConfigUpdate, FileChange, Projection,
         nginx::{NginxFacts, NginxVersion, Place, Rendered, render},
@@ -110,13 +110,4 @@ pub(in crate::gateway) fn file_changes(
     let mut files: Vec<_> = changed.map(change).collect();
     files.sort_by(|one, other| one.path.cmp(&other.path));
     files
-}
-
-/// Renders and compares where nobody else waits for it.
-pub(in crate::gateway) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
-    let interrupted =
-        |error| Error::new(ErrorKind::Internal, "rendering was interrupted").with_source(error);
-    tokio::task::spawn_blocking(work).await.map_err(interrupted)
 }
