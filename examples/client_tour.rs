@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use nxmesh_client::Client;
 use nxmesh_core::{
     MergePatch,
-    gateway::{NewLocation, NewUpstream, NewVirtualHost, UpstreamServer},
+    gateway::{NewChangeSet, NewLocation, NewUpstream, NewVirtualHost, UpstreamServer},
     tenancy::{NewOrganization, NewWorkspace},
 };
 use serde_json::json;
@@ -54,15 +54,28 @@ async fn main() -> anyhow::Result<()> {
     println!("{} is at revision {}", host.spec.name, host.revision);
 
     // Mistakes come back with the path of the field.
-    let wrong = NewVirtualHost { listen_port: 0, ..new };
+    let wrong = NewVirtualHost { listen_port: 0, ..new.clone() };
     if let Err(error) = client.virtual_hosts().create(workspace.id, &wrong).await {
         println!("refused: {error}");
     }
 
+    // Several changes as one revision, or none: first what that would do, then for real.
+    let second = NewVirtualHost { server_name: "www.example.com".into(), ..new };
+    let patch = MergePatch::new(json!({"servers": [{"address": "127.0.0.1:8083"}]}))?;
+    let set = NewChangeSet::new("a second name, on another server")
+        .create_virtual_host(&second)
+        .update_upstream(upstream.id, Some(&upstream.etag()), &patch);
+    let told = client.changes().dry_run(workspace.id, &set).await?;
+    println!("{} object(s) would change", told.objects.len());
+    let applied = client.changes().apply(workspace.id, &set).await?;
+    println!("{:?} is revision {}", applied.revision.reason, applied.revision.number);
+
     let all: Vec<_> = client.virtual_hosts().list(workspace.id).try_collect().await?;
     println!("{} virtual host(s)", all.len());
 
-    client.virtual_hosts().delete(host.id).await?;
+    for host in all {
+        client.virtual_hosts().delete(host.id).await?;
+    }
     client.upstreams().delete(upstream.id).await?;
     client.workspaces().delete(workspace.id).await?;
     client.organizations().delete(organization.id).await?;

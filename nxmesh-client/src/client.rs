@@ -15,8 +15,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio_tungstenite::Connector;
 
 use crate::{
-    Agents, ApiError, ApiKeys, AuditLog, Auth, Error, Events, Members, Organizations, Result,
-    Revisions, Upstreams, VirtualHosts, Workspaces, request::Call, socket::Socket, tenancy::Tokens,
+    Agents, ApiError, ApiKeys, AuditLog, Auth, Changes, Error, Events, Members, Organizations,
+    Result, Revisions, Upstreams, VirtualHosts, Workspaces, request::Call, socket::Socket,
+    tenancy::Tokens,
 };
 
 /// How often a call that changes nothing is tried in all.
@@ -150,6 +151,12 @@ impl Client {
     #[must_use]
     pub fn audit_log(&self) -> AuditLog {
         AuditLog::new(self.clone())
+    }
+
+    /// Several changes as one.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes::new(self.clone())
     }
 
     /// What a workspace was.

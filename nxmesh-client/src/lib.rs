@@ -12,6 +12,10 @@
 //! # }
 //! ```
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/changes.md")]
+struct ChangesPage;
+
 mod client;
 mod error;
 mod events;
@@ -25,7 +29,9 @@ pub use self::{
     client::{Client, ClientBuilder},
     error::{ApiError, Error, Result},
     events::{EventStream, Events, Received, Watch},
-    gateway::{AgentFilter, Agents, RegistrationToken, Revisions, Upstreams, VirtualHosts},
+    gateway::{
+        AgentFilter, Agents, Changes, RegistrationToken, Revisions, Upstreams, VirtualHosts,
+    },
     tenancy::{ApiKeys, AuditLog, Auth, CreatedApiKey, Members, Organizations, Workspaces},
 };
 pub use nxmesh_core as core;

@@ -67,6 +67,10 @@ pub enum FieldCode {
     Contradiction,
     /// Occurs twice.
     Duplicate,
+    /// Was changed in the meantime.
+    Stale,
+    /// Is needed by something else.
+    InUse,
 }
 
 /// The one error of this crate.

@@ -42,6 +42,11 @@ impl IfMatch {
         Self::OneOf(header.split(',').filter_map(strong).collect())
     }
 
+    /// Whether no state at all can meet it.
+    pub(crate) fn is_void(&self) -> bool {
+        matches!(self, Self::OneOf(tags) if tags.is_empty())
+    }
+
     pub(crate) fn check(&self, current: &ETag) -> Result<()> {
         match self {
             Self::Any => Ok(()),

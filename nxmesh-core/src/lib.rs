@@ -30,6 +30,7 @@ mod lease;
 mod mesh;
 mod page;
 mod patch;
+mod poll;
 mod problems;
 mod redact;
 mod retention;

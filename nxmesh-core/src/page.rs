@@ -34,6 +34,11 @@ impl PageRequest {
         problems.finish(Self { page, per_page })
     }
 
+    /// All there is on one page: for what never leaves the program.
+    pub(crate) const fn whole() -> Self {
+        Self { page: 1, per_page: i64::MAX as u64 }
+    }
+
     /// The number of the page, from 1.
     #[must_use]
     pub const fn page(self) -> u64 {

@@ -52,6 +52,24 @@ impl MergePatch {
         self.0.get(field).is_some_and(|value| value.get(inner).is_some())
     }
 
+    /// The fields that it says anything about.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// What it says about a field.
+    pub(crate) fn field_mut(&mut self, field: &str) -> Option<&mut Value> {
+        self.0.get_mut(field)
+    }
+
+    /// What it says, as the whole of something.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid), naming the field that does not fit.
+    pub(crate) fn into_whole<T: DeserializeOwned>(self) -> Result<T> {
+        from_json(Value::Object(self.0))
+    }
+
     /// Changes `target` in place.
     pub fn apply_to(&self, target: &mut Value) {
         merge(target, &self.0);

@@ -37,6 +37,16 @@ impl Problems {
         parsed.map_err(|bad| self.add(path, bad.code, bad.message)).ok()
     }
 
+    /// Notes the mistakes of a part, which stands at `path`.
+    pub(crate) fn absorb(&mut self, path: &Path<'_>, error: &Error) {
+        if error.fields().is_empty() {
+            self.add(path, FieldCode::InvalidValue, error.message());
+        }
+        for FieldError { field, message, code } in error.fields() {
+            self.add(&path.field(field), *code, message.as_str());
+        }
+    }
+
     /// Whether nothing is wrong so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -49,6 +59,11 @@ impl Problems {
     /// [`Invalid`](crate::ErrorKind::Invalid) with everything that was found.
     pub fn finish<T>(self, value: T) -> Result<T> {
         if self.found.is_empty() { Ok(value) } else { Err(Error::invalid(self.found)) }
+    }
+
+    /// Everything that was found.
+    pub(crate) fn into_fields(self) -> Vec<FieldError> {
+        self.found
     }
 
     /// The value, if nothing was wrong; `None` is only for what was already noted.

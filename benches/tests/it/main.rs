@@ -2,6 +2,7 @@
 
 mod apply;
 mod cluster;
+mod config;
 mod faults;
 mod kills;
 mod load;

@@ -2,7 +2,9 @@ use chrono::{DateTime, Utc};
 use futures::Stream;
 use nxmesh_core::{
     ETag, MergePatch, Page, PageRequest, Secret,
-    gateway::{Agent, AgentId, AgentState, LabelSelector, NewRegistrationToken, ReloadOutcome},
+    gateway::{
+        Agent, AgentConfig, AgentId, AgentState, LabelSelector, NewRegistrationToken, ReloadOutcome,
+    },
     tenancy::WorkspaceId,
 };
 use serde::Deserialize;
@@ -113,6 +115,14 @@ impl Agents {
     /// `NOT_FOUND`.
     pub async fn delete(&self, id: AgentId) -> Result<()> {
         self.client.send_only(Call::delete(format!("agents/{id}"))).await
+    }
+
+    /// The files that it should be running, and what it says it runs.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn config(&self, id: AgentId) -> Result<AgentConfig> {
+        self.client.fetch(Call::get(format!("agents/{id}/config"))).await
     }
 
     /// Has the agent's nginx reload what it has.

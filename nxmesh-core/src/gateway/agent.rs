@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     gateway::{
-        LabelSelector, Labels, labels,
+        ConfigVersion, LabelSelector, Labels, labels,
         link::{ApplyStatus, ServerLink},
     },
     tenancy::WorkspaceId,
@@ -187,6 +187,9 @@ pub struct AgentStatus {
     pub health: Option<AgentHealth>,
     /// See [`Agent::last_apply`].
     pub last_apply: Option<LastApply>,
+    /// What its nginx is proven to serve; `None` for nothing yet.
+    #[serde(default)]
+    pub serving: Option<ConfigVersion>,
 }
 
 impl AgentStatus {
@@ -239,6 +242,7 @@ impl AgentRecord {
             deployment_mode,
             health,
             last_apply,
+            serving: _,
         } = self.status;
         Agent {
             id,

@@ -7,8 +7,8 @@ use crate::{
     Actor, Error, IfMatch, MergePatch, Page, PageRequest, Result, Secret, TokenHash,
     clock::new_id,
     gateway::{
-        Agent, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentState, COMMAND_PATIENCE,
-        GatewayWrite, LabelSelector, NewAgent, NewRegistrationToken, Snapshot,
+        Agent, AgentConfig, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentState,
+        COMMAND_PATIENCE, GatewayWrite, LabelSelector, NewAgent, NewRegistrationToken, Snapshot,
         admission::TOKEN_PREFIX,
         agent_events::About,
         conflict,
@@ -190,6 +190,19 @@ impl Agents {
             .record(about.reloaded(actor, &outcome, self.context.clock.as_ref()))
             .await?;
         Ok(ReloadOutcome { success: outcome.success, message: outcome.message })
+    }
+
+    /// The files that an agent should be running, and what it says it runs.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Unavailable`](crate::ErrorKind::Unavailable)
+    /// when too much is being rendered for others.
+    pub async fn config(&self, actor: &Actor, id: AgentId) -> Result<AgentConfig> {
+        let agent = self.record(actor, id, Permission::Read).await?;
+        let published = self.context.snapshots.newest(agent.spec.workspace_id).await?;
+        let missing = || Error::not_found("agent", id);
+        let update = published.update_for(id).ok_or_else(missing)?;
+        self.context.aside.run(move || AgentConfig::of(id, &update, agent.status)).await
     }
 
     async fn record(

@@ -7,7 +7,8 @@ use crate::{
     Clock, Result, Tasks,
     events::Events,
     gateway::{
-        Agents, GatewayStore, Revisions, Upstreams, VirtualHosts,
+        Agents, Changes, GatewayStore, Revisions, Upstreams, VirtualHosts,
+        config::Aside,
         context::Context,
         dispatch,
         fleet::Fleet,
@@ -39,8 +40,17 @@ impl Gateway {
         tasks.spawn(snapshots.clone().follow(store.subscribe(), tasks.clone()));
         let _tasks = tasks.stop_on_drop();
         let fleet = Fleet::default();
-        let context =
-            Context { store, tenancy, clock, tasks, snapshots, fleet, events, heartbeat_interval };
+        let context = Context {
+            store,
+            tenancy,
+            clock,
+            tasks,
+            snapshots,
+            fleet,
+            events,
+            aside: Aside::default(),
+            heartbeat_interval,
+        };
         let commands = dispatch::serve(context.clone(), context.store.subscribe());
         context.tasks.spawn(commands);
         Self { context, _tasks }
@@ -56,6 +66,12 @@ impl Gateway {
     #[must_use]
     pub fn virtual_hosts(&self) -> VirtualHosts {
         VirtualHosts::new(self.context.clone())
+    }
+
+    /// Several changes as one.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes::new(self.context.clone())
     }
 
     /// What a workspace was.

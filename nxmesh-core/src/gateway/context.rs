@@ -6,8 +6,8 @@ use crate::{
     Actor, Clock, Error, ErrorKind, Result, Revision, Tasks,
     events::Events,
     gateway::{
-        GatewayStore, GatewayWrite, Snapshot, Step, commit::commit_all, fleet::Fleet,
-        queue::Pending, snapshots::Snapshots, store::AgentSecret, trail,
+        GatewayStore, GatewayWrite, Snapshot, Step, commit::commit_all, config::Aside,
+        fleet::Fleet, queue::Pending, snapshots::Snapshots, store::AgentSecret, trail,
     },
     tenancy::{Permission, Tenancy, WorkspaceId},
 };
@@ -25,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) snapshots: Snapshots,
     pub(crate) fleet: Fleet,
     pub(crate) events: Events,
+    pub(in crate::gateway) aside: Aside,
     pub(crate) heartbeat_interval: Duration,
 }
 
@@ -104,13 +105,13 @@ impl Context {
     }
 
     /// What a decision comes to on a snapshot, and what the snapshot is after it.
-    fn step<T>(
+    pub(crate) fn step<T>(
         &self,
         actor: &Actor,
         current: &Snapshot,
         decide: &impl Fn(&Snapshot) -> Result<Decision<T>>,
     ) -> Result<(T, Option<(Step, Snapshot)>)> {
-        let Decision { answer, reason, writes, secret, check } = decide(current)?;
+        let Decision { answer, reason, at, writes, secret, check } = decide(current)?;
         if writes.is_empty() {
             return Ok((answer, None));
         }
@@ -124,7 +125,7 @@ impl Context {
             number,
             author: actor.user_id(),
             reason,
-            created_at: self.clock.now(),
+            created_at: at.unwrap_or_else(|| self.clock.now()),
         };
         Ok((answer, Some((Step { revision, writes, secret, trail }, after))))
     }
@@ -137,6 +138,8 @@ type Check = Box<dyn Fn(&Snapshot) -> Result<()> + Send + Sync>;
 pub(crate) struct Decision<T> {
     pub(crate) answer: T,
     pub(crate) reason: String,
+    /// When the revision is made; `None` is when it is decided.
+    pub(crate) at: Option<DateTime<Utc>>,
     pub(crate) writes: Vec<GatewayWrite>,
     pub(crate) secret: Option<AgentSecret>,
     pub(crate) check: Check,
@@ -150,7 +153,13 @@ impl<T> Decision<T> {
 
     /// These writes, for this reason.
     pub(crate) fn write(answer: T, reason: String, writes: Vec<GatewayWrite>) -> Self {
-        Self { answer, reason, writes, secret: None, check: Box::new(|_| Ok(())) }
+        Self { answer, reason, at: None, writes, secret: None, check: Box::new(|_| Ok(())) }
+    }
+
+    /// The same with another answer.
+    pub(crate) fn answering<U>(self, answer: impl FnOnce(T) -> U) -> Decision<U> {
+        let Self { answer: old, reason, at, writes, secret, check } = self;
+        Decision { answer: answer(old), reason, at, writes, secret, check }
     }
 
     /// Only if what comes of it is fine.

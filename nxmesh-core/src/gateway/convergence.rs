@@ -124,6 +124,11 @@ impl Convergence {
         }
     }
 
+    /// The content that the agent is proven to serve; empty when that is not known.
+    pub(crate) fn verified(&self) -> &str {
+        &self.verified
+    }
+
     /// What the agent says it is proven to serve. While an update is under way
     /// this may be out of date already.
     pub(crate) fn reported(&mut self, checksum: &str) {

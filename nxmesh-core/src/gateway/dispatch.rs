@@ -12,8 +12,9 @@ use crate::{
     clock::new_id,
     gateway::{
         AgentCommand, AgentId, AgentRecord, AgentState, COMMAND_PATIENCE, CommandId,
-        CommandOutcome, News, context::Context, fleet::Outcome, link::CommandAction, poll::Poll,
+        CommandOutcome, News, context::Context, fleet::Outcome, link::CommandAction,
     },
+    poll::Poll,
 };
 
 /// Has an agent do something, whichever server it is connected to, and waits for its answer.

@@ -4,7 +4,10 @@ mod agent;
 mod agents;
 mod area;
 mod certificate;
+mod change_set;
+mod changes;
 mod command;
+mod config;
 pub mod labels;
 pub mod link;
 mod location;
@@ -12,7 +15,6 @@ pub mod location_parts;
 mod names;
 pub mod nginx;
 mod projection;
-mod revision_diff;
 mod revisions;
 mod selector;
 mod snapshot;
@@ -31,7 +33,6 @@ mod context;
 mod convergence;
 mod dispatch;
 mod fleet;
-mod poll;
 mod project;
 mod queue;
 mod session;
@@ -48,15 +49,20 @@ pub use self::{
     agents::{Agents, RegistrationToken, ReloadOutcome},
     area::Gateway,
     certificate::{Certificate, CertificateId},
+    change_set::{
+        AgentDiff, AppliedChange, AppliedChanges, ChangeAction, ChangePreview, FileChange,
+        NewChange, NewChangeSet, ServedKind,
+    },
+    changes::Changes,
     command::{AgentCommand, COMMAND_PATIENCE, CommandId, CommandOutcome},
+    config::{AgentConfig, ObjectChange, ObjectKind, RenderedFor, RevisionDiff, RevisionState},
     labels::Labels,
     location::{
         Header, Location, LocationTarget, MAX_HEADERS, MAX_REWRITES, NewLocation, RewriteFlag,
         RewriteRule,
     },
     names::{ObjectName, ServerAddress, ServerName},
-    projection::{ConfigUpdate, Projection},
-    revision_diff::{FileChange, ObjectChange, ObjectKind, RevisionDiff, RevisionState},
+    projection::{ConfigUpdate, ConfigVersion, Projection},
     revisions::Revisions,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,

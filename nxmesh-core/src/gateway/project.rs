@@ -1,13 +1,13 @@
 //! What one agent sees of a workspace.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::gateway::{
     AgentId, AgentSpec, ConfigUpdate, Labels, LocationTarget, Projection, Snapshot, TargetAgents,
-    UpstreamId, VirtualHost,
+    UpstreamId, VirtualHost, VirtualHostSpec,
 };
 
 /// A snapshot that is handed to agents. Those who see the same share one update.
@@ -57,24 +57,24 @@ pub(crate) fn update(snapshot: &Snapshot, agent: &AgentSpec) -> ConfigUpdate {
         content.update(host.id.as_uuid().as_bytes()).update(&snapshot.digest_of(host.id.as_uuid()));
         projection.virtual_hosts.insert(host.id, Arc::clone(&host.spec));
     }
-    for id in used_upstreams(&projection) {
+    let used: BTreeSet<_> =
+        projection.virtual_hosts.values().flat_map(|host| upstreams_of(host)).collect();
+    for id in used {
         let Some(upstream) = snapshot.upstreams().get(&id) else { continue };
         content.update(id.as_uuid().as_bytes()).update(&snapshot.digest_of(id.as_uuid()));
         projection.upstreams.insert(id, Arc::clone(&upstream.spec));
     }
     let checksum = content.finalize().to_hex().to_string();
     let version = snapshot.revision();
-    let config_id = format!("{version}-{}", &checksum[..12]);
+    let config_id = ConfigUpdate::id(version, &checksum);
     ConfigUpdate { config_id, version, checksum, projection: Arc::new(projection) }
 }
 
-fn used_upstreams(projection: &Projection) -> BTreeSet<UpstreamId> {
-    let locations = projection.virtual_hosts.values().flat_map(|host| &host.locations);
-    let used = locations.filter_map(|location| match &location.target {
+fn upstreams_of(host: &VirtualHostSpec) -> impl Iterator<Item = UpstreamId> {
+    host.locations.iter().filter_map(|location| match &location.target {
         LocationTarget::Upstream(id) => Some(*id),
         LocationTarget::Proxy(_) | LocationTarget::Files { .. } => None,
-    });
-    used.collect()
+    })
 }
 
 /// The virtual hosts that an agent serves.
@@ -86,12 +86,21 @@ pub(crate) fn hosts_on<'a>(
     hosts.filter(|host| host.target_agents.matches(agent.id, &agent.labels))
 }
 
-/// The virtual hosts that use an upstream, as a person would call them.
-pub(crate) fn users_of(snapshot: &Snapshot, id: UpstreamId) -> Vec<String> {
-    let uses = |host: &&Arc<VirtualHost>| {
-        let mut targets = host.spec.locations.iter().map(|location| &location.target);
-        targets.any(|target| matches!(target, LocationTarget::Upstream(it) if *it == id))
-    };
-    let users = snapshot.virtual_hosts().values().filter(uses);
-    users.map(|host| format!("virtual host {} ({})", host.spec.name, host.id)).collect()
+/// The virtual hosts that use any of these upstreams, as a person would call them.
+pub(crate) fn users_of(
+    snapshot: &Snapshot,
+    ids: &[UpstreamId],
+) -> BTreeMap<UpstreamId, Vec<String>> {
+    let mut users: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    if ids.is_empty() {
+        return users;
+    }
+    let ids: BTreeSet<_> = ids.iter().copied().collect();
+    for host in snapshot.virtual_hosts().values() {
+        for id in upstreams_of(&host.spec).collect::<BTreeSet<_>>().intersection(&ids) {
+            let name = format!("virtual host {} ({})", host.spec.name, host.id);
+            users.entry(*id).or_default().push(name);
+        }
+    }
+    users
 }

@@ -1,5 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     RevisionNumber,
     gateway::{
@@ -32,4 +34,25 @@ pub struct ConfigUpdate {
     pub checksum: String,
     /// The content.
     pub projection: Arc<Projection>,
+}
+
+/// Names a configuration of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigVersion {
+    /// The revision of the workspace that it was made from.
+    pub version: RevisionNumber,
+    /// Names the content: equal checksums mean equal content. Opaque.
+    pub checksum: String,
+}
+
+impl ConfigUpdate {
+    /// Its version and content.
+    pub(crate) fn names(&self) -> ConfigVersion {
+        ConfigVersion { version: self.version, checksum: self.checksum.clone() }
+    }
+
+    /// What an update with this content is called.
+    pub(crate) fn id(version: RevisionNumber, checksum: &str) -> String {
+        format!("{version}-{}", checksum.get(..12).unwrap_or(checksum))
+    }
 }

@@ -20,8 +20,12 @@ use crate::{
 
 /// How many changes of a workspace may wait; one more is refused.
 const MAX_WAITING: usize = 1024;
+/// How many objects those may write, of which a change set has many.
+const MAX_WAITING_WRITES: usize = 16 * 1024;
 /// How many changes are committed together at most.
 const MAX_TOGETHER: usize = 128;
+/// How many objects those may write, unless the first of them alone writes more.
+const MAX_WRITES_TOGETHER: usize = 2048;
 
 /// The changes of one workspace, in order.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +51,12 @@ struct Waiting {
     step: Option<Step>,
     after: Arc<Snapshot>,
     answer: oneshot::Sender<Result<()>>,
+}
+
+impl Waiting {
+    fn writes(&self) -> usize {
+        self.step.as_ref().map_or(0, |it| it.writes.len())
+    }
 }
 
 /// The turn to decide: nobody else decides meanwhile.
@@ -106,7 +116,8 @@ impl Turn {
     ) -> Result<(Pending, Option<Commits>)> {
         let (sender, answer) = oneshot::channel();
         let mut state = self.queue.lock();
-        if state.waiting.len() >= MAX_WAITING {
+        let writes: usize = state.waiting.iter().map(Waiting::writes).sum();
+        if state.waiting.len() >= MAX_WAITING || writes >= MAX_WAITING_WRITES {
             let message = "too many changes of the workspace wait: try again later";
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
@@ -138,7 +149,13 @@ impl Commits {
     /// The next batch; with none left, nobody commits any more.
     pub(crate) fn next(&self) -> Option<Batch> {
         let mut state = self.0.lock();
-        let count = state.waiting.len().min(MAX_TOGETHER);
+        let mut writes = 0;
+        let fits = |it: &&Waiting| {
+            writes += it.writes();
+            writes <= MAX_WRITES_TOGETHER
+        };
+        let fitting = state.waiting.iter().take(MAX_TOGETHER).take_while(fits).count();
+        let count = fitting.max(1).min(state.waiting.len());
         let batch: Vec<_> = state.waiting.drain(..count).collect();
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
             state.committing = false;
@@ -192,5 +209,61 @@ impl Drop for Commits {
         if std::thread::panicking() {
             *self.0.lock() = State::default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Id, Revision, Trail, gateway::GatewayWrite};
+
+    /// A change that writes so many objects.
+    fn step(writes: usize) -> Step {
+        let revision = Revision {
+            workspace_id: Id::from_uuid(Uuid::nil()),
+            number: RevisionNumber(1),
+            author: Id::from_uuid(Uuid::nil()),
+            reason: String::new(),
+            created_at: DateTime::UNIX_EPOCH,
+        };
+        let write = GatewayWrite::DeleteUpstream(Id::from_uuid(Uuid::nil()));
+        Step { revision, writes: vec![write; writes], secret: None, trail: Trail::default() }
+    }
+
+    async fn push(queue: &Queue, writes: usize) -> Result<(Pending, Option<Commits>)> {
+        let (workspace, organization) = (Id::from_uuid(Uuid::nil()), Id::from_uuid(Uuid::nil()));
+        let after = Arc::new(Snapshot::empty(workspace, organization));
+        queue.clone().turn().await.push(RevisionNumber(0), Some(step(writes)), after)
+    }
+
+    #[tokio::test]
+    async fn what_is_committed_together_is_bounded_by_what_it_writes() {
+        let queue = Queue::default();
+        let (_first, commits) = push(&queue, 1).await.unwrap();
+        let mut waiting = Vec::new();
+        for writes in [1000, 1000, 47, 1, 5000, 1, 1] {
+            waiting.push(push(&queue, writes).await.unwrap());
+        }
+        let commits = commits.unwrap();
+        let mut batches = Vec::new();
+        while let Some(batch) = commits.next() {
+            batches.push(batch.change.steps.iter().map(|it| it.writes.len()).collect::<Vec<_>>());
+            commits.succeeded(batch.answers);
+        }
+        let expected: [&[usize]; 4] = [&[1, 1000, 1000, 47], &[1], &[5000], &[1, 1]];
+        assert_eq!(batches, expected);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_by_what_it_writes() {
+        let queue = Queue::default();
+        let mut waiting = Vec::new();
+        for _ in 0..MAX_WAITING_WRITES.div_ceil(1000) {
+            waiting.push(push(&queue, 1000).await.unwrap());
+        }
+        assert_eq!(push(&queue, 1).await.unwrap_err().kind(), ErrorKind::Unavailable);
     }
 }

@@ -60,7 +60,8 @@ impl Revisions {
     /// empty workspace.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision.
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision,
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when too much is being rendered for others.
     pub async fn diff(
         &self,
         actor: &Actor,
@@ -70,10 +71,7 @@ impl Revisions {
     ) -> Result<RevisionDiff> {
         self.context.check(actor, of, Permission::Read).await?;
         let (before, after) = (self.state(of, from).await?, self.state(of, to).await?);
-        let compare = move || RevisionDiff::of(&before, &after);
-        tokio::task::spawn_blocking(compare).await.map_err(|error| {
-            Error::new(crate::ErrorKind::Internal, "comparing was interrupted").with_source(error)
-        })
+        self.context.aside.run(move || RevisionDiff::of(&before, &after)).await
     }
 
     /// Brings virtual hosts and upstreams back to what they were, as the workspace's next

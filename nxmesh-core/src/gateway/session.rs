@@ -249,7 +249,8 @@ impl Session {
                 let (now, took) = (self.context.clock.now(), Instant::now());
                 let took = self.convergence.under_way(&report.config_id, took);
                 self.convergence.settled(&report, Instant::now(), rand::random());
-                match status::note_apply(&mut self.status, &report, now) {
+                let verified = self.convergence.verified();
+                match status::note_apply(&mut self.status, &report, verified, now) {
                     true => {
                         self.tell([self.about.applied(&report, took, now)]);
                         self.record().await

@@ -11,10 +11,10 @@ use crate::{
     Error, Result, Tasks,
     gateway::{
         GatewayStore, Moved, News, Snapshot,
-        poll::Poll,
         project::Published,
         queue::{Queue, Turn},
     },
+    poll::Poll,
     tenancy::WorkspaceId,
 };
 
@@ -58,6 +58,13 @@ impl Snapshots {
         self.load(id).await.map(|current| current.borrow().clone())
     }
 
+    /// The workspace as the store has it: with every change that was answered before, by
+    /// whichever server.
+    pub(crate) async fn newest(&self, id: WorkspaceId) -> Result<Arc<Published>> {
+        self.refresh(id).await?;
+        self.get(id).await
+    }
+
     /// Waits for the turn to change the workspace. Without turns all who want to would
     /// decide on the same revision, and all but one in vain.
     pub(crate) async fn turn(&self, id: WorkspaceId) -> Result<Turn> {
@@ -89,6 +96,9 @@ impl Snapshots {
         };
         if writes.revision < current.snapshot.revision() {
             return self.go_back(id).await;
+        }
+        if writes.revision == current.snapshot.revision() {
+            return Ok(());
         }
         let mut snapshot = current.snapshot.as_ref().clone();
         snapshot.apply(writes.revision, writes.writes);

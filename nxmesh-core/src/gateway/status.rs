@@ -2,9 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::gateway::{
-    AgentHealth, AgentStatus, LastApply, NginxState,
-    link::{ApplyStatus, ConfigStatus, HealthReport, Registration},
+use crate::{
+    RevisionNumber,
+    gateway::{
+        AgentHealth, AgentStatus, ConfigUpdate, ConfigVersion, LastApply, NginxState,
+        link::{ApplyStatus, ConfigStatus, HealthReport, Registration},
+    },
 };
 
 /// It is connected, and introduced itself.
@@ -22,8 +25,8 @@ pub(crate) fn note_registration(
         // Labels are what callers decide; those an agent suggests are not taken.
         labels: _,
         deployment_mode,
-        config_checksum: _,
-        config_version: _,
+        config_checksum,
+        config_version,
         nginx_version,
     } = registration;
     status.connected = true;
@@ -34,11 +37,13 @@ pub(crate) fn note_registration(
     status.capabilities = capabilities;
     status.deployment_mode = deployment_mode;
     status.nginx_version = nginx_version;
+    status.serving = serving(config_version, &config_checksum);
 }
 
 /// It reported how it is doing.
 pub(crate) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: DateTime<Utc>) {
     status.last_seen_at = Some(now);
+    status.serving = serving(report.config_version, &report.config_checksum);
     status.health = Some(AgentHealth {
         nginx_status: if report.nginx.is_running {
             NginxState::Running
@@ -54,10 +59,12 @@ pub(crate) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: 
     });
 }
 
-/// It told what became of a configuration. Whether that was final, and so worth writing down.
+/// It told what became of a configuration, and so is proven to serve the content with this
+/// checksum. Whether that was final, and so worth writing down.
 pub(crate) fn note_apply(
     status: &mut AgentStatus,
     report: &ConfigStatus,
+    verified: &str,
     now: DateTime<Utc>,
 ) -> bool {
     status.last_seen_at = Some(now);
@@ -66,6 +73,11 @@ pub(crate) fn note_apply(
         ApplyStatus::Success => {
             if let Some(health) = &mut status.health {
                 health.config_version = report.version;
+            }
+            // An update that this server did not send has a checksum it does not know: the
+            // next report says it.
+            if report.config_id == ConfigUpdate::id(report.version, verified) {
+                status.serving = serving(report.version, verified);
             }
         }
         ApplyStatus::Failed | ApplyStatus::RolledBack => {}
@@ -78,4 +90,38 @@ pub(crate) fn note_apply(
         at: report.applied_at,
     });
     true
+}
+
+fn serving(version: RevisionNumber, checksum: &str) -> Option<ConfigVersion> {
+    (!checksum.is_empty()).then(|| ConfigVersion { version, checksum: checksum.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_agent_serves_is_what_it_proved_last() {
+        let now = DateTime::UNIX_EPOCH;
+        let mut status = AgentStatus::default();
+        let mut report = ConfigStatus {
+            config_id: ConfigUpdate::id(RevisionNumber(7), "0123456789abcdef"),
+            version: RevisionNumber(7),
+            status: ApplyStatus::Success,
+            error_message: String::new(),
+            applied_at: now,
+        };
+        // Sent by another server, which alone knows the content.
+        note_apply(&mut status, &report, "ffffffffffffffff", now);
+        assert_eq!(status.serving, None);
+        note_apply(&mut status, &report, "0123456789abcdef", now);
+        let proven = serving(RevisionNumber(7), "0123456789abcdef");
+        assert_eq!(status.serving, proven);
+        report.status = ApplyStatus::RolledBack;
+        report.version = RevisionNumber(8);
+        note_apply(&mut status, &report, "0123456789abcdef", now);
+        assert_eq!(status.serving, proven, "what was rolled back is not served");
+        note_health(&mut status, &HealthReport::default(), now);
+        assert_eq!(status.serving, None);
+    }
 }

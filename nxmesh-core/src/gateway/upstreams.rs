@@ -1,12 +1,15 @@
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::{
-    Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, RevisionNumber,
+    Actor, Error, IfMatch, MergePatch, Page, PageRequest, Result, RevisionNumber,
     clock::new_id,
     gateway::{
-        GatewayWrite, NewUpstream, Snapshot, Upstream, UpstreamId,
+        GatewayWrite, NewUpstream, Snapshot, Upstream, UpstreamId, UpstreamSpec,
+        change_set::Edit,
+        conflict,
         context::{Context, Decision},
-        project::users_of,
     },
     tenancy::{Permission, WorkspaceId},
 };
@@ -28,7 +31,7 @@ impl Upstreams {
     /// Those of a workspace, in order of creation.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such workspace.
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace.
     pub async fn list(
         &self,
         actor: &Actor,
@@ -42,7 +45,7 @@ impl Upstreams {
     /// One upstream.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound).
+    /// [`NotFound`](crate::ErrorKind::NotFound).
     pub async fn get(&self, actor: &Actor, id: UpstreamId) -> Result<Upstream> {
         self.held(actor, id, Permission::Read).await
     }
@@ -65,8 +68,8 @@ impl Upstreams {
     /// Makes an upstream, as the workspace's next revision.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such workspace,
-    /// [`Invalid`](ErrorKind::Invalid).
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace,
+    /// [`Invalid`](crate::ErrorKind::Invalid).
     pub async fn create(
         &self,
         actor: &Actor,
@@ -74,20 +77,10 @@ impl Upstreams {
         new: NewUpstream,
     ) -> Result<Upstream> {
         self.context.check(actor, of, Permission::WriteServed).await?;
-        let spec = Arc::new(new.parse()?);
+        let edit = Edit::Create(Arc::new(new.parse()?));
         let id = new_id(self.context.clock.as_ref());
         let now = self.context.clock.now();
-        let decide = |snapshot: &Snapshot| {
-            let upstream = Upstream {
-                id,
-                workspace_id: of,
-                spec: Arc::clone(&spec),
-                revision: snapshot.revision().next(),
-                created_at: now,
-                updated_at: now,
-            };
-            Ok(put(upstream, "create"))
-        };
+        let decide = |snapshot: &Snapshot| decision(snapshot, id, &edit, now);
         self.context.change(actor, of, decide).await
     }
 
@@ -95,8 +88,8 @@ impl Upstreams {
     /// nothing makes none.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Invalid`](ErrorKind::Invalid),
-    /// [`Precondition`](ErrorKind::Precondition) when `if_match` names another state.
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Invalid`](crate::ErrorKind::Invalid),
+    /// [`Precondition`](crate::ErrorKind::Precondition) when `if_match` names another state.
     pub async fn update(
         &self,
         actor: &Actor,
@@ -106,20 +99,8 @@ impl Upstreams {
     ) -> Result<Upstream> {
         let workspace = self.held(actor, id, Permission::WriteServed).await?.workspace_id;
         let now = self.context.clock.now();
-        let decide = |snapshot: &Snapshot| {
-            let current = find(snapshot, id)?;
-            if_match.check(&current.etag())?;
-            let spec = patch.apply(&NewUpstream::from(current.spec.as_ref().clone()))?.parse()?;
-            if spec == *current.spec {
-                return Ok(Decision::nothing(current.as_ref().clone()));
-            }
-            let revision = snapshot.revision().next();
-            let spec = Arc::new(spec);
-            Ok(put(
-                Upstream { spec, revision, updated_at: now, ..current.as_ref().clone() },
-                "update",
-            ))
-        };
+        let edit = Edit::Update(patch.clone(), if_match.clone());
+        let decide = |snapshot: &Snapshot| decision(snapshot, id, &edit, now);
         self.context.change(actor, workspace, decide).await
     }
 
@@ -127,8 +108,8 @@ impl Upstreams {
     /// revision, which is answered.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Precondition`](ErrorKind::Precondition),
-    /// [`Conflict`](ErrorKind::Conflict), naming the virtual hosts that use it.
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Precondition`](crate::ErrorKind::Precondition),
+    /// [`Conflict`](crate::ErrorKind::Conflict), naming the virtual hosts that use it.
     pub async fn delete(
         &self,
         actor: &Actor,
@@ -136,31 +117,72 @@ impl Upstreams {
         if_match: &IfMatch,
     ) -> Result<RevisionNumber> {
         let workspace = self.held(actor, id, Permission::WriteServed).await?.workspace_id;
+        let now = self.context.clock.now();
+        let edit = Edit::Delete(if_match.clone());
         let decide = |snapshot: &Snapshot| {
-            let current = find(snapshot, id)?;
-            if_match.check(&current.etag())?;
-            let users = users_of(snapshot, id);
-            if !users.is_empty() {
-                let message = format!("the upstream is in use by {}", users.join(", "));
-                return Err(Error::new(ErrorKind::Conflict, message));
-            }
-            let reason = format!("delete upstream {}", current.spec.name);
-            Ok(Decision::write(
-                snapshot.revision().next(),
-                reason,
-                vec![GatewayWrite::DeleteUpstream(id)],
-            ))
+            let next = snapshot.revision().next();
+            Ok(decision(snapshot, id, &edit, now)?.answering(|_| next))
         };
         self.context.change(actor, workspace, decide).await
     }
 }
 
-fn find(snapshot: &Snapshot, id: UpstreamId) -> Result<&Arc<Upstream>> {
-    snapshot.upstreams().get(&id).ok_or_else(|| Error::not_found("upstream", id))
+fn decision(
+    snapshot: &Snapshot,
+    id: UpstreamId,
+    edit: &Edit<Arc<UpstreamSpec>>,
+    now: DateTime<Utc>,
+) -> Result<Decision<Upstream>> {
+    let (upstream, write) = edited(snapshot, id, edit, now)?;
+    let reason = format!("{} upstream {}", edit.verb(), upstream.spec.name);
+    let gone: Vec<_> = edit.removes().then_some(id).into_iter().collect();
+    let decision = Decision::write(upstream, reason, write.into_iter().collect());
+    Ok(decision.provided(move |after| conflict::check(after, &[], &gone)))
 }
 
-fn put(upstream: Upstream, verb: &str) -> Decision<Upstream> {
-    let reason = format!("{verb} upstream {}", upstream.spec.name);
-    let writes = vec![GatewayWrite::PutUpstream(Arc::new(upstream.clone()))];
-    Decision::write(upstream, reason, writes)
+/// The upstream as this leaves it, or as it was removed; with nothing to write, when it is so
+/// already. What comes of it is still to be checked.
+pub(super) fn edited(
+    snapshot: &Snapshot,
+    id: UpstreamId,
+    edit: &Edit<Arc<UpstreamSpec>>,
+    now: DateTime<Utc>,
+) -> Result<(Upstream, Option<GatewayWrite>)> {
+    let revision = snapshot.revision().next();
+    let after = match edit {
+        Edit::Create(spec) => Upstream {
+            id,
+            workspace_id: snapshot.workspace_id(),
+            spec: Arc::clone(spec),
+            revision,
+            created_at: now,
+            updated_at: now,
+        },
+        Edit::Update(patch, if_match) => {
+            let current = find(snapshot, id, if_match)?;
+            let spec = patch.apply(&NewUpstream::from(current.spec.as_ref().clone()))?.parse()?;
+            if spec == *current.spec {
+                return Ok((current.as_ref().clone(), None));
+            }
+            let spec = Arc::new(spec);
+            Upstream { spec, revision, updated_at: now, ..current.as_ref().clone() }
+        }
+        Edit::Delete(if_match) => {
+            let current = find(snapshot, id, if_match)?;
+            return Ok((current.as_ref().clone(), Some(GatewayWrite::DeleteUpstream(id))));
+        }
+    };
+    let write = GatewayWrite::PutUpstream(Arc::new(after.clone()));
+    Ok((after, Some(write)))
+}
+
+fn find<'a>(
+    snapshot: &'a Snapshot,
+    id: UpstreamId,
+    if_match: &IfMatch,
+) -> Result<&'a Arc<Upstream>> {
+    let found = snapshot.upstreams().get(&id);
+    let found = found.ok_or_else(|| Error::not_found("upstream", id))?;
+    if_match.check(&found.etag())?;
+    Ok(found)
 }

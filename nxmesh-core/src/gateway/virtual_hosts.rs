@@ -1,12 +1,15 @@
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::{
-    Actor, Error, FieldCode, IfMatch, MergePatch, Page, PageRequest, Path, Problems, Result,
-    RevisionNumber,
+    Actor, Error, IfMatch, MergePatch, Page, PageRequest, Result, RevisionNumber,
     clock::new_id,
     gateway::{
-        GatewayWrite, LocationTarget, NewVirtualHost, Snapshot, TargetAgents, VirtualHost,
-        VirtualHostId, VirtualHostSpec, conflict,
+        GatewayWrite, NewVirtualHost, Snapshot, TargetAgents, VirtualHost, VirtualHostId,
+        VirtualHostSpec,
+        change_set::Edit,
+        conflict,
         context::{Context, Decision},
     },
     tenancy::{Permission, WorkspaceId},
@@ -76,23 +79,10 @@ impl VirtualHosts {
         new: NewVirtualHost,
     ) -> Result<VirtualHost> {
         self.context.check(actor, of, Permission::WriteServed).await?;
-        let (spec, target_agents) = new.parse()?;
-        let spec = Arc::new(spec);
+        let edit = Edit::Create(new.parse().map(HostContent::from)?);
         let id = new_id(self.context.clock.as_ref());
         let now = self.context.clock.now();
-        let decide = |snapshot: &Snapshot| {
-            check_references(snapshot, &spec)?;
-            let host = VirtualHost {
-                id,
-                workspace_id: of,
-                spec: Arc::clone(&spec),
-                target_agents: target_agents.clone(),
-                revision: snapshot.revision().next(),
-                created_at: now,
-                updated_at: now,
-            };
-            Ok(put(host, "create"))
-        };
+        let decide = |snapshot: &Snapshot| decision(snapshot, id, &edit, now);
         self.context.change(actor, of, decide).await
     }
 
@@ -112,25 +102,8 @@ impl VirtualHosts {
     ) -> Result<VirtualHost> {
         let workspace = self.held(actor, id, Permission::WriteServed).await?.workspace_id;
         let now = self.context.clock.now();
-        let decide = |snapshot: &Snapshot| {
-            let current = find(snapshot, id)?;
-            if_match.check(&current.etag())?;
-            let (spec, target_agents) = patch.apply(&body_of(current, patch))?.parse()?;
-            check_references(snapshot, &spec)?;
-            if spec == *current.spec && target_agents == current.target_agents {
-                return Ok(Decision::nothing(current.as_ref().clone()));
-            }
-            let revision = snapshot.revision().next();
-            let spec = Arc::new(spec);
-            let host = VirtualHost {
-                spec,
-                target_agents,
-                revision,
-                updated_at: now,
-                ..current.as_ref().clone()
-            };
-            Ok(put(host, "update"))
-        };
+        let edit = Edit::Update(patch.clone(), if_match.clone());
+        let decide = |snapshot: &Snapshot| decision(snapshot, id, &edit, now);
         self.context.change(actor, workspace, decide).await
     }
 
@@ -145,22 +118,95 @@ impl VirtualHosts {
         if_match: &IfMatch,
     ) -> Result<RevisionNumber> {
         let workspace = self.held(actor, id, Permission::WriteServed).await?.workspace_id;
+        let now = self.context.clock.now();
+        let edit = Edit::Delete(if_match.clone());
         let decide = |snapshot: &Snapshot| {
-            let current = find(snapshot, id)?;
-            if_match.check(&current.etag())?;
-            let reason = format!("delete virtual host {}", current.spec.name);
-            Ok(Decision::write(
-                snapshot.revision().next(),
-                reason,
-                vec![GatewayWrite::DeleteVirtualHost(id)],
-            ))
+            let next = snapshot.revision().next();
+            Ok(decision(snapshot, id, &edit, now)?.answering(|_| next))
         };
         self.context.change(actor, workspace, decide).await
     }
 }
 
-fn find(snapshot: &Snapshot, id: VirtualHostId) -> Result<&Arc<VirtualHost>> {
-    snapshot.virtual_hosts().get(&id).ok_or_else(|| Error::not_found("virtual host", id))
+/// What a caller decides of a virtual host, valid.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct HostContent {
+    spec: Arc<VirtualHostSpec>,
+    target_agents: TargetAgents,
+}
+
+#[cfg(test)]
+impl HostContent {
+    pub(super) fn spec(&self) -> &VirtualHostSpec {
+        &self.spec
+    }
+}
+
+impl From<(VirtualHostSpec, TargetAgents)> for HostContent {
+    fn from((spec, target_agents): (VirtualHostSpec, TargetAgents)) -> Self {
+        Self { spec: Arc::new(spec), target_agents }
+    }
+}
+
+fn decision(
+    snapshot: &Snapshot,
+    id: VirtualHostId,
+    edit: &Edit<HostContent>,
+    now: DateTime<Utc>,
+) -> Result<Decision<VirtualHost>> {
+    let (host, write) = edited(snapshot, id, edit, now)?;
+    let reason = format!("{} virtual host {}", edit.verb(), host.spec.name);
+    let decision = Decision::write(host, reason, write.into_iter().collect());
+    Ok(decision.provided(move |after| conflict::check(after, &[id], &[])))
+}
+
+/// The virtual host as this leaves it, or as it was removed; with nothing to write, when it is
+/// so already. What comes of it is still to be checked.
+pub(super) fn edited(
+    snapshot: &Snapshot,
+    id: VirtualHostId,
+    edit: &Edit<HostContent>,
+    now: DateTime<Utc>,
+) -> Result<(VirtualHost, Option<GatewayWrite>)> {
+    let revision = snapshot.revision().next();
+    let after = match edit {
+        Edit::Create(HostContent { spec, target_agents }) => VirtualHost {
+            id,
+            workspace_id: snapshot.workspace_id(),
+            spec: Arc::clone(spec),
+            target_agents: target_agents.clone(),
+            revision,
+            created_at: now,
+            updated_at: now,
+        },
+        Edit::Update(patch, if_match) => {
+            let current = find(snapshot, id, if_match)?;
+            let (spec, target_agents) = patch.apply(&body_of(current, patch))?.parse()?;
+            if spec == *current.spec && target_agents == current.target_agents {
+                return Ok((current.as_ref().clone(), None));
+            }
+            let spec = Arc::new(spec);
+            let current = current.as_ref().clone();
+            VirtualHost { spec, target_agents, revision, updated_at: now, ..current }
+        }
+        Edit::Delete(if_match) => {
+            let current = find(snapshot, id, if_match)?;
+            return Ok((current.as_ref().clone(), Some(GatewayWrite::DeleteVirtualHost(id))));
+        }
+    };
+    let write = GatewayWrite::PutVirtualHost(Arc::new(after.clone()));
+    Ok((after, Some(write)))
+}
+
+fn find<'a>(
+    snapshot: &'a Snapshot,
+    id: VirtualHostId,
+    if_match: &IfMatch,
+) -> Result<&'a Arc<VirtualHost>> {
+    let found = snapshot.virtual_hosts().get(&id);
+    let found = found.ok_or_else(|| Error::not_found("virtual host", id))?;
+    if_match.check(&found.etag())?;
+    Ok(found)
 }
 
 /// What a patch is applied to. A new type of target starts from nothing: the
@@ -172,30 +218,4 @@ fn body_of(host: &VirtualHost, patch: &MergePatch) -> NewVirtualHost {
         host.target_agents.clone()
     };
     NewVirtualHost::from_parts(host.spec.as_ref().clone(), target)
-}
-
-fn put(host: VirtualHost, verb: &str) -> Decision<VirtualHost> {
-    let id = host.id;
-    let reason = format!("{verb} virtual host {}", host.spec.name);
-    let writes = vec![GatewayWrite::PutVirtualHost(Arc::new(host.clone()))];
-    Decision::write(host, reason, writes).provided(move |after| conflict::check_host(after, id))
-}
-
-/// Refuses what names upstreams or certificates that the workspace does not have.
-fn check_references(snapshot: &Snapshot, spec: &VirtualHostSpec) -> Result<()> {
-    let root = Path::root();
-    let mut problems = Problems::default();
-    if let Some(id) = spec.ssl_certificate_id {
-        let message = format!("the workspace has no certificate with the id {id}");
-        problems.add(&root.field("ssl_certificate_id"), FieldCode::NotFound, message);
-    }
-    let locations = root.field("locations");
-    for (at, location) in spec.locations.iter().enumerate() {
-        let LocationTarget::Upstream(id) = &location.target else { continue };
-        if !snapshot.upstreams().contains_key(id) {
-            let message = format!("the workspace has no upstream with the id {id}");
-            problems.add(&locations.index(at).field("upstream_id"), FieldCode::NotFound, message);
-        }
-    }
-    problems.finish(())
 }

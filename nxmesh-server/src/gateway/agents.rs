@@ -4,8 +4,8 @@ use http::{StatusCode, header};
 use nxmesh_core::{
     MergePatch, Mesh, Page,
     gateway::{
-        Agent, AgentId, AgentState, LabelSelector, NewRegistrationToken, RegistrationToken,
-        ReloadOutcome,
+        Agent, AgentConfig, AgentId, AgentState, LabelSelector, NewRegistrationToken,
+        RegistrationToken, ReloadOutcome,
     },
     tenancy::Workspace,
 };
@@ -84,6 +84,14 @@ pub(super) async fn reload(
     IdPath(id): IdPath<Agent>,
 ) -> Result<Json<ReloadOutcome>, ApiError> {
     Ok(Json(mesh.gateway().agents().reload(&actor, id).await?))
+}
+
+pub(super) async fn config(
+    State(mesh): State<Mesh>,
+    Authenticated(actor): Authenticated,
+    IdPath(id): IdPath<Agent>,
+) -> Result<Json<AgentConfig>, ApiError> {
+    Ok(Json(mesh.gateway().agents().config(&actor, id).await?))
 }
 
 /// `None` is any state.

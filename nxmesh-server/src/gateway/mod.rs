@@ -1,6 +1,7 @@
 //! `/v1/agents`, `/v1/virtual-hosts`, `/v1/upstreams`, and the service that agents dial.
 
 mod agents;
+mod changes;
 mod grpc;
 mod revisions;
 mod routes;

@@ -1,7 +1,7 @@
 use http::Method;
 use nxmesh_core::tenancy::Permission;
 
-use super::{agents, revisions, upstreams, virtual_hosts};
+use super::{agents, changes, revisions, upstreams, virtual_hosts};
 use crate::http::{Needs, Routes};
 
 const READ: Needs = Needs::Permission(Permission::Read);
@@ -18,6 +18,9 @@ pub(crate) fn routes() -> Routes {
         .on(Method::PATCH, "/agents/{id}", AGENTS, agents::update)
         .on(Method::DELETE, "/agents/{id}", AGENTS, agents::delete)
         .on(Method::POST, "/agents/{id}/reload", COMMAND, agents::reload)
+        .on(Method::GET, "/agents/{id}/config", READ, agents::config)
+        .on(Method::POST, "/workspaces/{id}/changes", SERVED, changes::apply)
+        .on(Method::POST, "/workspaces/{id}/config/preview", READ, changes::preview)
         .on(Method::GET, "/workspaces/{id}/virtual-hosts", READ, virtual_hosts::list)
         .on(Method::POST, "/workspaces/{id}/virtual-hosts", SERVED, virtual_hosts::create)
         .on(Method::GET, "/virtual-hosts/{id}", READ, virtual_hosts::get)

@@ -200,6 +200,23 @@ impl ListQuery {
         self.get(name, |text| text.parse().map_err(|_| expected.to_owned()))
     }
 
+    /// Whether the one parameter there is was set to `true`. All else is refused: somebody who
+    /// mistyped it would get what they did not ask for.
+    pub(crate) fn only_flag(&self, name: &str) -> Result<bool, ApiError> {
+        if let Some(other) = self.0.keys().find(|it| *it != name) {
+            let message = format!("no such parameter; there is {name}");
+            return Err(invalid(other, FieldCode::UnknownField, &message).into());
+        }
+        match self.0.get(name).map(String::as_str) {
+            None => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => {
+                let message = "must be true, or left out";
+                Err(invalid(name, FieldCode::InvalidValue, message).into())
+            }
+        }
+    }
+
     pub(crate) fn page(&self) -> Result<PageRequest, ApiError> {
         let number =
             |text: &str| text.parse::<u64>().map_err(|_| "must be a whole number".to_owned());

@@ -126,6 +126,10 @@ fn body(route: &Route, organization: OrganizationId) -> Option<Value> {
         (&Method::POST, "members") => {
             Some(json!({"email": "stranger@example.com", "role": "viewer"}))
         }
+        (&Method::POST, "changes" | "preview") => {
+            let change = json!({"action": "create", "type": "upstream", "body": upstream("new")});
+            Some(json!({"message": "new", "changes": [change]}))
+        }
         (&Method::POST, "tokens") => Some(json!({"name": "new", "expires_in_hours": 1})),
         (&Method::POST, "virtual-hosts") => Some(json!(host("new.example", 80))),
         (&Method::POST, "upstreams") => Some(json!(upstream("new"))),

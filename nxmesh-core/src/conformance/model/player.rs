@@ -288,7 +288,9 @@ impl Player {
         let mut steps = Vec::new();
         for number in 0..=self.below(3) {
             let mut secret = None;
-            let writes = (0..self.below(4)).map(|_| self.write(&mut known)).collect::<Vec<_>>();
+            // Mostly single changes, now and then a set of many.
+            let count = if self.below(32) == 0 { self.below(40) } else { self.below(4) };
+            let writes = (0..count).map(|_| self.write(&mut known)).collect::<Vec<_>>();
             let put = writes.iter().rev().find_map(|it| match it {
                 GatewayWrite::PutAgent(agent) => Some(Arc::clone(agent)),
                 _ => None,

@@ -13,7 +13,7 @@ impl fmt::Display for NginxVersion {
 }
 
 /// What is known of the nginx that is rendered for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NginxFacts {
     /// Its version.
     pub version: NginxVersion,
@@ -22,6 +22,16 @@ pub struct NginxFacts {
     /// Whether its host has IPv6.
     pub ipv6: bool,
 }
+
+/// The modules that matter, and what agents report for them.
+const CAPABILITIES: [(&str, &str); 4] = [
+    ("http_v2_module", "http2"),
+    ("http_v3_module", "http3"),
+    ("http_ssl_module", "ssl"),
+    ("http_stub_status_module", "stub_status"),
+];
+/// What agents report for a host with IPv6.
+const IPV6: &str = "ipv6";
 
 impl NginxFacts {
     /// Reads what `nginx -V` prints.
@@ -51,17 +61,21 @@ impl NginxFacts {
         !self.build.contains(&format!("without-{module}"))
     }
 
-    /// What agents report of it: `http2`, `http3`, `ssl`, `stub_status`.
+    /// What agents report of it: `http2`, `http3`, `ssl`, `stub_status`, `ipv6`.
     #[must_use]
     pub fn capabilities(&self) -> Vec<String> {
-        let known = [
-            ("http_v2_module", "http2"),
-            ("http_v3_module", "http3"),
-            ("http_ssl_module", "ssl"),
-            ("http_stub_status_module", "stub_status"),
-        ];
-        let there = known.iter().filter(|(module, _)| self.has(module));
-        there.map(|(_, name)| (*name).to_owned()).collect()
+        let there = CAPABILITIES.iter().filter(|(module, _)| self.has(module));
+        let names = there.map(|(_, name)| *name).chain(self.ipv6.then_some(IPV6));
+        names.map(str::to_owned).collect()
+    }
+
+    /// What is known from what an agent reports; `None` when it reports no version.
+    #[must_use]
+    pub fn reported(version: &str, capabilities: &[String]) -> Option<Self> {
+        let can = |name: &str| capabilities.iter().any(|it| it == name);
+        let facts = Self::parse(&format!("nginx/{version}"), can(IPV6)).ok()?;
+        let there = CAPABILITIES.iter().filter(|(_, name)| can(name));
+        Some(Self { build: there.map(|(module, _)| (*module).to_owned()).collect(), ..facts })
     }
 
     pub(super) fn since(&self, major: u32, minor: u32, patch: u32) -> bool {
@@ -87,5 +101,17 @@ mod tests {
         assert!(facts.keeps("http_fastcgi_module") && !facts.keeps("http_uwsgi_module"));
         assert!(NginxFacts::parse("Apache/2.4", true).is_err());
         assert!(NginxFacts::parse("nginx/1.x", true).is_err());
+    }
+
+    #[test]
+    fn what_agents_report_is_what_is_known() {
+        let mut build = ["http_v2_module", "http_stub_status_module"].map(str::to_owned).into();
+        for ipv6 in [true, false] {
+            let facts = NginxFacts { version: NginxVersion(1, 25, 1), build, ipv6 };
+            let told = NginxFacts::reported("1.25.1", &facts.capabilities());
+            assert_eq!(told.as_ref(), Some(&facts));
+            build = facts.build;
+        }
+        assert_eq!(NginxFacts::reported("", &["http2".to_owned()]), None);
     }
 }

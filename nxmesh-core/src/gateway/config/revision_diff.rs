@@ -1,16 +1,13 @@
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use similar::TextDiff;
 use uuid::Uuid;
 
+use super::reference::{Facts, comparable, file_changes};
 use crate::{
     Id, Revision, RevisionNumber,
-    gateway::{
-        AgentSpec, ConfigUpdate, Projection, Snapshot, Upstream, VirtualHost,
-        nginx::{NginxFacts, NginxVersion, Place, render},
-    },
+    gateway::{AgentSpec, FileChange, Projection, Snapshot, Upstream, VirtualHost},
 };
 
 /// A workspace as it was at a revision.
@@ -69,17 +66,8 @@ pub enum ObjectKind {
     Agent,
 }
 
-/// How a file changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileChange {
-    /// Its path from the folder of the configuration.
-    pub path: String,
-    /// A unified diff.
-    pub diff: String,
-}
-
 impl RevisionDiff {
-    pub(crate) fn of(before: &Snapshot, after: &Snapshot) -> Self {
+    pub(in crate::gateway) fn of(before: &Snapshot, after: &Snapshot) -> Self {
         let mut objects = Vec::new();
         if before.settings() != after.settings() {
             objects.push(ObjectChange {
@@ -114,24 +102,13 @@ fn compare<I, T: Serialize + PartialEq>(
     }
 }
 
-fn json(value: &impl Serialize) -> Option<Value> {
+pub(in crate::gateway) fn json(value: &impl Serialize) -> Option<Value> {
     // Our own types have no keys that JSON lacks.
     serde_json::to_value(value).ok()
 }
 
 fn files(before: &Snapshot, after: &Snapshot) -> Vec<FileChange> {
-    let (before, after) = (text(before), text(after));
-    let paths = before.keys().chain(after.keys().filter(|it| !before.contains_key(*it)));
-    let changed = paths.filter(|path| before.get(*path) != after.get(*path));
-    let change = |path: &String| {
-        let side = |files: &BTreeMap<String, String>| files.get(path).cloned().unwrap_or_default();
-        let (old, new) = (side(&before), side(&after));
-        let diff = TextDiff::from_lines(&old, &new).unified_diff().header(path, path).to_string();
-        FileChange { path: path.clone(), diff }
-    };
-    let mut files: Vec<_> = changed.map(change).collect();
-    files.sort_by(|one, other| one.path.cmp(&other.path));
-    files
+    file_changes(&text(before), &text(after))
 }
 
 /// All of a workspace as files, for an nginx that understands everything.
@@ -144,27 +121,5 @@ fn text(snapshot: &Snapshot) -> BTreeMap<String, String> {
         certificates: BTreeMap::new(),
         settings: Arc::clone(snapshot.settings()),
     };
-    let update = ConfigUpdate {
-        // The same on both sides: only what they serve is compared.
-        config_id: String::new(),
-        version: RevisionNumber::default(),
-        checksum: String::new(),
-        projection: Arc::new(projection),
-    };
-    let modules =
-        ["http_v2_module", "http_v3_module", "http_ssl_module", "http_stub_status_module"];
-    let nginx = NginxFacts {
-        version: NginxVersion(1, 28, 0),
-        build: modules.map(str::to_owned).into(),
-        ipv6: true,
-    };
-    let place = Place {
-        status_socket: PathBuf::from("run/status.sock"),
-        pid_file: PathBuf::from("run/nginx.pid"),
-        error_log: PathBuf::from("logs/error.log"),
-        temp_dir: PathBuf::from("tmp"),
-        user: None,
-        worker_connections: 1024,
-    };
-    render(&update, &nginx, &place).files
+    comparable(&Arc::new(projection), &Facts::reference().nginx)
 }
