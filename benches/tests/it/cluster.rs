@@ -66,18 +66,18 @@ pub(crate) async fn confirmed<'a>(
 }
 
 /// A control plane of two servers in this process.
-struct Pair {
-    servers: [Mesh; 2],
+pub(crate) struct Pair {
+    pub(crate) servers: [Mesh; 2],
     agents: [Vec<(AgentId, SimulatedAgent)>; 2],
-    actor: Actor,
-    host: VirtualHostId,
+    pub(crate) actor: Actor,
+    pub(crate) host: VirtualHostId,
     /// After the stores that use it.
     database: Database,
 }
 
 impl Pair {
     /// The second server listens to the first, or only polls.
-    async fn start(listen: bool, agents: usize) -> Result<Self> {
+    pub(crate) async fn start(listen: bool, agents: usize) -> Result<Self> {
         let database = Database::create().await;
         let key = MasterKey::generate();
         let mut options = PostgresOptions::default();
@@ -111,13 +111,13 @@ impl Pair {
     }
 
     /// Changes the virtual host at a server; answers the revision.
-    async fn change(&self, at: usize, number: usize) -> Result<u64> {
+    pub(crate) async fn change(&self, at: usize, number: usize) -> Result<u64> {
         let hosts = self.servers[at].gateway().virtual_hosts();
         let changed = hosts.update(&self.actor, self.host, &round(number)?, &IfMatch::Any).await?;
         Ok(changed.revision.0)
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         drop(self.agents);
         for server in self.servers {
             server.shutdown().await;

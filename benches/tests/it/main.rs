@@ -3,6 +3,7 @@
 mod apply;
 mod cluster;
 mod config;
+mod events;
 mod faults;
 mod kills;
 mod load;
