@@ -77,6 +77,15 @@ impl Organizations {
         self.client.send_only(Call::delete(format!("organizations/{id}"))).await
     }
 
+    /// Removes one, and its workspaces, with all that is in them.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `FORBIDDEN`.
+    pub async fn delete_with_children(&self, id: OrganizationId) -> Result<()> {
+        let call = Call::delete(format!("organizations/{id}")).query("cascade", "true".to_owned());
+        self.client.send_only(call).await
+    }
+
     /// Removes one, if it is still in the state with this tag.
     ///
     /// # Errors

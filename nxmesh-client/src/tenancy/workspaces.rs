@@ -78,6 +78,15 @@ impl Workspaces {
         self.client.send_only(Call::delete(format!("workspaces/{id}"))).await
     }
 
+    /// Removes one, and its agents.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `FORBIDDEN`.
+    pub async fn delete_with_children(&self, id: WorkspaceId) -> Result<()> {
+        let call = Call::delete(format!("workspaces/{id}")).query("cascade", "true".to_owned());
+        self.client.send_only(call).await
+    }
+
     /// Removes one, if it is still in the state with this tag.
     ///
     /// # Errors

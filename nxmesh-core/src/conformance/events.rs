@@ -16,7 +16,7 @@ use crate::{
     events::{Event, EventId, EventsKept, NewEvent},
     gateway::{AgentStatus, GatewayWrite, SessionId},
     store::Stores,
-    tenancy::{AuditFilter, OrganizationId, TenancyChange},
+    tenancy::{AuditFilter, Cascade, OrganizationId, TenancyChange},
 };
 
 const ALL: usize = 100_000;
@@ -105,12 +105,16 @@ pub async fn a_refused_change_leaves_no_trail(stores: &Stores) {
     change.steps[0].trail = given::trail(of, "a.b", 1);
     assert_eq!(stores.gateway.commit(change).await.unwrap_err().kind(), ErrorKind::Stale);
     for refused in [
-        TenancyChange::DeleteOrganization { id: of, base: 1 },
-        TenancyChange::DeleteOrganization { id: of, base: 9 },
+        TenancyChange::DeleteOrganization { id: of, base: 1, cascade: Cascade::Refuse },
+        TenancyChange::DeleteOrganization { id: of, base: 9, cascade: Cascade::Refuse },
         TenancyChange::CreateWorkspace(given::workspace(of, "production", 1)),
         TenancyChange::SetMember { organization: of, base: 9, user: owner, role: None },
         TenancyChange::DeleteApiKey(id()),
-        TenancyChange::DeleteWorkspace { id: workspace.id, base: crate::RevisionNumber(9) },
+        TenancyChange::DeleteWorkspace {
+            id: workspace.id,
+            base: crate::RevisionNumber(9),
+            cascade: Cascade::Refuse,
+        },
     ] {
         let refused = stores.tenancy.commit(refused, given::trail(of, "a.b", 1)).await;
         refused.unwrap_err();
@@ -165,6 +169,7 @@ pub async fn recording_is_announced(stores: &Stores) {
                 let delete = TenancyChange::DeleteWorkspace {
                     id: workspace.id,
                     base: crate::RevisionNumber(0),
+                    cascade: Cascade::Refuse,
                 };
                 stores.tenancy.commit(delete, given::trail(of, "a.b", 1)).await.unwrap();
             }
@@ -266,7 +271,7 @@ pub async fn the_audit_log_is_listed_as_filtered(stores: &Stores) {
 pub async fn the_audit_log_outlives_what_it_is_about(stores: &Stores) {
     let (organization, owner) = given::stored_organization(stores, "acme").await;
     let of = organization.id;
-    let delete = TenancyChange::DeleteOrganization { id: of, base: 1 };
+    let delete = TenancyChange::DeleteOrganization { id: of, base: 1, cascade: Cascade::Refuse };
     stores.tenancy.commit(delete, given::trail(of, "a.deleted", 1)).await.unwrap();
     assert!(stores.tenancy.organization(of, owner).await.unwrap().is_none());
     assert_eq!(actions(stores, of, &AuditFilter::default()).await, ["a.deleted"]);

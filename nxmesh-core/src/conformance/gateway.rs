@@ -22,7 +22,7 @@ use crate::{
         LabelSelector, Moved, News, Snapshot,
     },
     store::Stores,
-    tenancy::{Settings, TenancyChange, Workspace},
+    tenancy::{Cascade, Settings, TenancyChange, Workspace},
 };
 
 async fn refused(stores: &Stores, change: GatewayChange) -> ErrorKind {
@@ -318,7 +318,11 @@ pub async fn every_move_is_announced(stores: &Stores) {
     let update = TenancyChange::UpdateWorkspace { workspace, base: RevisionNumber(1), revision };
     stores.tenancy.commit(update, Trail::default()).await.unwrap();
     heard(&mut news, moved(Some(number))).await;
-    let delete = TenancyChange::DeleteWorkspace { id: workspace_id, base: RevisionNumber(0) };
+    let delete = TenancyChange::DeleteWorkspace {
+        id: workspace_id,
+        base: RevisionNumber(0),
+        cascade: Cascade::Refuse,
+    };
     stores.tenancy.commit(delete, Trail::default()).await.unwrap();
     heard(&mut news, moved(None)).await;
 }

@@ -12,16 +12,19 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::given::{
-    agent, api_key, at, change, organization, stored_organization, stored_user, stored_workspace,
-    upstream, user, virtual_host, workspace,
+use super::{
+    PATIENCE,
+    given::{
+        agent, api_key, at, change, organization, secret, stored_organization, stored_user,
+        stored_workspace, upstream, user, virtual_host, workspace,
+    },
 };
 use crate::{
     ErrorKind, PageRequest, Revision, RevisionNumber, TokenHash, Trail,
-    gateway::GatewayWrite,
+    gateway::{GatewayWrite, Moved, News},
     store::Stores,
     tenancy::{
-        ApiKey, Email, MasterKey, Member, Organization, PasswordHash, RefreshToken, Role,
+        ApiKey, Cascade, Email, MasterKey, Member, Organization, PasswordHash, RefreshToken, Role,
         SealedSigningKey, Slug, TenancyChange, UserId, Workspace,
     },
 };
@@ -124,12 +127,19 @@ pub async fn an_organization_is_changed_only_from_the_version_it_was_read_at(sto
     );
     assert_eq!(refused(stores, update(1)).await, ErrorKind::Stale);
     assert_eq!(
-        refused(stores, TenancyChange::DeleteOrganization { id: made.id, base: 1 }).await,
+        refused(
+            stores,
+            TenancyChange::DeleteOrganization { id: made.id, base: 1, cascade: Cascade::Refuse }
+        )
+        .await,
         ErrorKind::Stale
     );
     stores
         .tenancy
-        .commit(TenancyChange::DeleteOrganization { id: made.id, base: 2 }, Trail::default())
+        .commit(
+            TenancyChange::DeleteOrganization { id: made.id, base: 2, cascade: Cascade::Refuse },
+            Trail::default(),
+        )
         .await
         .unwrap();
     assert_eq!(refused(stores, update(2)).await, ErrorKind::NotFound);
@@ -138,7 +148,11 @@ pub async fn an_organization_is_changed_only_from_the_version_it_was_read_at(sto
 
 pub async fn an_organization_with_workspaces_is_not_deleted(stores: &Stores) {
     let (made, owner) = stored_workspace(stores).await;
-    let delete = TenancyChange::DeleteOrganization { id: made.organization_id, base: 1 };
+    let delete = TenancyChange::DeleteOrganization {
+        id: made.organization_id,
+        base: 1,
+        cascade: Cascade::Refuse,
+    };
     assert_eq!(refused(stores, delete).await, ErrorKind::Conflict);
     assert!(stores.tenancy.organization(made.organization_id, owner).await.unwrap().is_some());
 }
@@ -225,7 +239,11 @@ pub async fn a_workspace_with_agents_is_not_deleted(stores: &Stores) {
     let agent = agent(made.id, "a", 0);
     let writes = vec![GatewayWrite::PutAgent(Arc::new(agent.clone()))];
     stores.gateway.commit(change(made.id, 0, writes)).await.unwrap();
-    let delete = || TenancyChange::DeleteWorkspace { id: made.id, base: RevisionNumber(0) };
+    let delete = || TenancyChange::DeleteWorkspace {
+        id: made.id,
+        base: RevisionNumber(0),
+        cascade: Cascade::Refuse,
+    };
     assert_eq!(refused(stores, delete()).await, ErrorKind::Conflict);
     stores
         .gateway
@@ -245,7 +263,11 @@ pub async fn a_deleted_workspace_takes_what_it_serves_along(stores: &Stores) {
         GatewayWrite::PutVirtualHost(Arc::new(host)),
     ];
     stores.gateway.commit(change(made.id, 0, writes)).await.unwrap();
-    let delete = TenancyChange::DeleteWorkspace { id: made.id, base: RevisionNumber(0) };
+    let delete = TenancyChange::DeleteWorkspace {
+        id: made.id,
+        base: RevisionNumber(0),
+        cascade: Cascade::Refuse,
+    };
     stores.tenancy.commit(delete, Trail::default()).await.unwrap();
     assert_eq!(stores.gateway.virtual_host(host_id).await.unwrap(), None);
     assert_eq!(stores.gateway.upstream(upstream_id).await.unwrap(), None);
@@ -261,6 +283,62 @@ fn token(text: &str, family: u128, user_id: UserId, seconds: i64) -> RefreshToke
         expires_at: at(seconds),
         used: false,
     }
+}
+
+pub async fn a_workspace_goes_with_its_agents_if_asked(stores: &Stores) {
+    let (made, _) = stored_workspace(stores).await;
+    let agent = agent(made.id, "web", 0);
+    let mut put = change(made.id, 0, vec![GatewayWrite::PutAgent(agent.clone().into())]);
+    put.steps[0].secret = Some(secret(&agent, "token"));
+    stores.gateway.commit(put).await.unwrap();
+    let (id, base) = (made.id, RevisionNumber(0));
+    let delete = TenancyChange::DeleteWorkspace { id, base, cascade: Cascade::Children };
+    stores.tenancy.commit(delete, Trail::default()).await.unwrap();
+    assert!(stores.gateway.agent(agent.id).await.unwrap().is_none());
+    let hash = TokenHash::of("token");
+    assert!(stores.gateway.agent_secret(&hash).await.unwrap().is_none());
+    assert!(stores.tenancy.workspace_head(made.id).await.unwrap().is_none());
+}
+
+pub async fn an_organization_goes_with_all_that_is_in_it_if_asked(stores: &Stores) {
+    let (made, owner) = stored_workspace(stores).await;
+    let of = made.organization_id;
+    let second = workspace(of, "second", 1);
+    let create = TenancyChange::CreateWorkspace(second.clone());
+    stores.tenancy.commit(create, Trail::default()).await.unwrap();
+    let agent = agent(made.id, "web", 0);
+    let writes = vec![GatewayWrite::PutAgent(agent.clone().into())];
+    stores.gateway.commit(change(made.id, 0, writes)).await.unwrap();
+    let mut news = stores.gateway.subscribe();
+    let cascade = Cascade::Children;
+    let delete = TenancyChange::DeleteOrganization { id: of, base: 1, cascade };
+    stores.tenancy.commit(delete, Trail::default()).await.unwrap();
+    assert!(stores.tenancy.organization(of, owner).await.unwrap().is_none());
+    assert!(stores.gateway.agent(agent.id).await.unwrap().is_none());
+    let mut gone = std::collections::BTreeSet::from([made.id, second.id]);
+    while !gone.is_empty() {
+        let heard = tokio::time::timeout(PATIENCE, news.recv()).await.unwrap().unwrap();
+        if let News::Moved(Moved { workspace_id, revision: None }) = heard {
+            gone.remove(&workspace_id);
+        }
+    }
+    let heads = stores.gateway.heads(&[made.id, second.id]).await.unwrap();
+    assert!(heads.is_empty());
+}
+
+pub async fn what_has_moved_on_does_not_go(stores: &Stores) {
+    let (made, _) = stored_workspace(stores).await;
+    let agent = agent(made.id, "web", 0);
+    let writes = vec![GatewayWrite::PutAgent(agent.clone().into())];
+    stores.gateway.commit(change(made.id, 0, writes)).await.unwrap();
+    let cascade = Cascade::Children;
+    let id = made.organization_id;
+    let delete = TenancyChange::DeleteOrganization { id, base: 7, cascade };
+    assert_eq!(refused(stores, delete).await, ErrorKind::Stale);
+    let base = RevisionNumber(7);
+    let delete = TenancyChange::DeleteWorkspace { id: made.id, base, cascade };
+    assert_eq!(refused(stores, delete).await, ErrorKind::Stale);
+    assert!(stores.gateway.agent(agent.id).await.unwrap().is_some());
 }
 
 pub async fn a_refresh_token_rotates_once(stores: &Stores) {
@@ -493,7 +571,8 @@ pub async fn api_keys_are_found_by_what_is_left_of_them(stores: &Stores) {
     stores.tenancy.commit(TenancyChange::DeleteApiKey(id), Trail::default()).await.unwrap();
     assert_eq!(refused(stores, TenancyChange::DeleteApiKey(id)).await, ErrorKind::NotFound);
     assert_eq!(stores.tenancy.api_key_by_hash(&keys[0].1).await.unwrap(), None);
-    let delete = TenancyChange::DeleteOrganization { id: made.id, base: 1 };
+    let delete =
+        TenancyChange::DeleteOrganization { id: made.id, base: 1, cascade: Cascade::Refuse };
     stores.tenancy.commit(delete, Trail::default()).await.unwrap();
     assert_eq!(stores.tenancy.api_key(keys[1].0.id).await.unwrap(), None, "it goes with it");
 }

@@ -45,7 +45,7 @@ pub use self::{
     settings::{EnvName, EnvValue, MAX_ENV_VARS, NewSettings, Settings},
     signing_key::{SealedSigningKey, SigningKey},
     slug::Slug,
-    store::{RefreshToken, TenancyChange, TenancyStore},
+    store::{Cascade, RefreshToken, TenancyChange, TenancyStore},
     user::{User, UserId},
     users::Users,
     workspace::{NewWorkspace, Workspace, WorkspaceId},

@@ -4,8 +4,8 @@ use crate::{
     Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Trail,
     clock::new_id,
     tenancy::{
-        AuditedObject, Context, NewOrganization, Organization, OrganizationId, Permission, Role,
-        TenancyChange, access,
+        AuditedObject, Cascade, Context, NewOrganization, Organization, OrganizationId, Permission,
+        Role, TenancyChange, access,
     },
     trail::Became,
 };
@@ -121,21 +121,23 @@ impl Organizations {
         Err(busy())
     }
 
-    /// Removes an organization that has no workspaces.
+    /// Removes an organization that has no workspaces, or all of it with them: their agents
+    /// are let go, and what those serve stays as it is.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound), [`Forbidden`](ErrorKind::Forbidden), [`Precondition`](ErrorKind::Precondition),
-    /// [`Conflict`](ErrorKind::Conflict) when it has workspaces.
+    /// [`Conflict`](ErrorKind::Conflict) when it has workspaces that do not go with it.
     pub async fn delete(
         &self,
         actor: &Actor,
         id: OrganizationId,
         if_match: &IfMatch,
+        cascade: Cascade,
     ) -> Result<()> {
         for _ in 0..MAX_ATTEMPTS {
             let (current, _) = self.held(actor, id, Permission::WriteOrganization).await?;
             if_match.check(&current.etag())?;
-            let change = TenancyChange::DeleteOrganization { id, base: current.version };
+            let change = TenancyChange::DeleteOrganization { id, base: current.version, cascade };
             let trail = self.trail(actor, id, Became::Deleted(&current));
             match self.context.store.commit(change, trail).await {
                 Err(error) if error.kind() == ErrorKind::Stale => {}

@@ -113,6 +113,16 @@ pub struct RefreshToken {
     pub used: bool,
 }
 
+/// What becomes of what is in something that is removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cascade {
+    /// It must be empty.
+    #[default]
+    Refuse,
+    /// All of it is removed too.
+    Children,
+}
+
 /// One change of the tenancy area.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -152,12 +162,15 @@ pub enum TenancyChange {
         /// The version it was read at.
         base: u64,
     },
-    /// `Conflict` when it has workspaces, `Stale` when it is not at version `base`.
+    /// `Conflict` when it has workspaces that do not go with it, `Stale` when it is not at
+    /// version `base`.
     DeleteOrganization {
         /// Which.
         id: OrganizationId,
         /// The version it was read at.
         base: u64,
+        /// Whether its workspaces go with it, with all that is in them.
+        cascade: Cascade,
     },
     /// `Stale` when the organization is not at version `base`, `NotFound` when it or the user is
     /// gone. Takes the organization one version further.
@@ -182,13 +195,15 @@ pub enum TenancyChange {
         /// The new head.
         revision: Revision,
     },
-    /// `Conflict` when it has agents, `Stale` when the workspace itself was changed after
-    /// revision `base`. Takes its virtual hosts, upstreams and revisions along.
+    /// `Conflict` when it has agents that do not go with it, `Stale` when the workspace itself
+    /// was changed after revision `base`. Takes its virtual hosts, upstreams and revisions along.
     DeleteWorkspace {
         /// Which.
         id: WorkspaceId,
         /// [`Workspace::revision`] as it was read.
         base: RevisionNumber,
+        /// Whether its agents go with it.
+        cascade: Cascade,
     },
     /// A login: the first token of its family. `NotFound` when there is no such user.
     AddRefreshToken(RefreshToken),

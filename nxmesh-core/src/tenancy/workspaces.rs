@@ -4,7 +4,7 @@ use crate::{
     Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Revision, Trail,
     clock::new_id,
     tenancy::{
-        AuditedObject, Context, NewWorkspace, OrganizationId, Organizations, Permission,
+        AuditedObject, Cascade, Context, NewWorkspace, OrganizationId, Organizations, Permission,
         TenancyChange, Workspace, WorkspaceId, access,
     },
     trail::{Became, Deed},
@@ -139,16 +139,23 @@ impl Workspaces {
         Err(busy())
     }
 
-    /// Removes a workspace that has no agents, with all it serves.
+    /// Removes a workspace that has no agents, with all it serves, or with its agents too: they
+    /// are let go, and what they serve stays as it is.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound), [`Forbidden`](ErrorKind::Forbidden), [`Precondition`](ErrorKind::Precondition),
-    /// [`Conflict`](ErrorKind::Conflict) when it has agents.
-    pub async fn delete(&self, actor: &Actor, id: WorkspaceId, if_match: &IfMatch) -> Result<()> {
+    /// [`Conflict`](ErrorKind::Conflict) when it has agents that do not go with it.
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        id: WorkspaceId,
+        if_match: &IfMatch,
+        cascade: Cascade,
+    ) -> Result<()> {
         for _ in 0..MAX_ATTEMPTS {
             let current = self.held(actor, id, Permission::WriteWorkspaces).await?;
             if_match.check(&current.etag())?;
-            let change = TenancyChange::DeleteWorkspace { id, base: current.revision };
+            let change = TenancyChange::DeleteWorkspace { id, base: current.revision, cascade };
             let trail = self.trail(actor, Became::Deleted(&current));
             match self.context.store.commit(change, trail).await {
                 Err(error) if error.kind() == ErrorKind::Stale => {}

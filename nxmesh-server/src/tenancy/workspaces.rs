@@ -2,10 +2,12 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 use nxmesh_core::{
     MergePatch, Mesh, Page,
-    tenancy::{NewWorkspace, Organization, Workspace},
+    tenancy::{Cascade, NewWorkspace, Organization, Workspace},
 };
 
-use crate::http::{ApiError, Authenticated, Body, Condition, Created, IdPath, Object, PageQuery};
+use crate::http::{
+    ApiError, Authenticated, Body, Condition, Created, IdPath, ListQuery, Object, PageQuery,
+};
 
 pub(super) async fn list(
     State(mesh): State<Mesh>,
@@ -54,7 +56,12 @@ pub(super) async fn delete(
     Authenticated(actor): Authenticated,
     IdPath(id): IdPath<Workspace>,
     Condition(if_match): Condition,
+    query: ListQuery,
 ) -> Result<StatusCode, ApiError> {
-    mesh.tenancy().workspaces().delete(&actor, id, &if_match).await?;
+    let cascade = match query.only_flag("cascade")? {
+        true => Cascade::Children,
+        false => Cascade::Refuse,
+    };
+    mesh.tenancy().workspaces().delete(&actor, id, &if_match, cascade).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,4 @@
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use nxmesh_core::{MergePatch, tenancy::NewOrganization};
 use reqwest::Method;
 use serde_json::json;
@@ -92,4 +92,30 @@ async fn an_organization_with_workspaces_is_not_removed() {
     assert_eq!(error.api().unwrap().status, 409);
     given.client.workspaces().delete(workspace.id).await.unwrap();
     given.client.organizations().delete(workspace.organization_id).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_organization_goes_with_all_that_is_in_it_if_asked() {
+    for given in [server().await, server_on_sqlite().await] {
+        let workspace = given.workspace().await;
+        let token = crate::agents::token(&given, workspace.id, "web").await;
+        let (mut link, _) = crate::agents::dial(&given, &token.token).await;
+        let path = format!("/v1/workspaces/{}", workspace.id);
+        let refused = given.send(Method::DELETE, &path, None).await;
+        assert_eq!(refused.refusal(), (409, "CONFLICT", vec![]));
+        let organization = format!("/v1/organizations/{}", workspace.organization_id);
+        let refused = given.send(Method::DELETE, &organization, None).await;
+        assert_eq!(refused.refusal(), (409, "CONFLICT", vec![]));
+        for query in ["?cascade=yes", "?cascade=", "?cascades=true"] {
+            let refused = given.send(Method::DELETE, &format!("{organization}{query}"), None).await;
+            assert_eq!(refused.status, 422, "{query}");
+        }
+        let whole = format!("{organization}?cascade=true");
+        assert_eq!(given.send(Method::DELETE, &whole, None).await.status, 204);
+        for path in [path, format!("/v1/agents/{}", token.agent_id), organization] {
+            assert_eq!(given.send(Method::GET, &path, None).await.status, 404, "{path}");
+        }
+        // The agent is let go.
+        while let Some(Ok(_)) = link.incoming.next().await {}
+    }
 }

@@ -17,8 +17,8 @@ use crate::{
         VirtualHostId, link::CommandAction,
     },
     tenancy::{
-        ApiKey, ApiKeyId, AuditFilter, Email, MasterKey, Organization, PasswordHash, RefreshToken,
-        Role, SealedSigningKey, Settings, Slug, TenancyChange, UserId, Workspace,
+        ApiKey, ApiKeyId, AuditFilter, Cascade, Email, MasterKey, Organization, PasswordHash,
+        RefreshToken, Role, SealedSigningKey, Settings, Slug, TenancyChange, UserId, Workspace,
     },
 };
 
@@ -107,6 +107,10 @@ impl Player {
         given::trail(of, action, self.below(50) as i64)
     }
 
+    fn cascade(&mut self) -> Cascade {
+        if self.often() { Cascade::Refuse } else { Cascade::Children }
+    }
+
     fn status(&mut self) -> AgentStatus {
         AgentStatus {
             connected: self.often(),
@@ -185,7 +189,11 @@ impl Player {
             }
             5 => {
                 let known = self.pick(|it| &it.organizations);
-                TenancyChange::DeleteOrganization { id: known.id, base: self.base(known.version) }
+                TenancyChange::DeleteOrganization {
+                    id: known.id,
+                    base: self.base(known.version),
+                    cascade: self.cascade(),
+                }
             }
             6 => {
                 let known = self.pick(|it| &it.organizations);
@@ -210,7 +218,7 @@ impl Player {
             11 => {
                 let known = self.pick(|it| &it.workspaces).workspace;
                 let base = RevisionNumber(self.base(known.revision.0));
-                TenancyChange::DeleteWorkspace { id: known.id, base }
+                TenancyChange::DeleteWorkspace { id: known.id, base, cascade: self.cascade() }
             }
             12 if self.often() => self.api_key(seconds),
             12 => TenancyChange::RevokeFamily(Uuid::from_u128(self.below(6).into())),

@@ -12,9 +12,9 @@ use crate::{
     gateway::{GatewayWrite, Moved, News},
     store::check_trail,
     tenancy::{
-        ApiKey, ApiKeyId, AuditEntry, AuditFilter, Email, Member, Organization, OrganizationId,
-        RefreshToken, Role, SealedSigningKey, Slug, TenancyChange, TenancyStore, User, UserId,
-        Workspace, WorkspaceId,
+        ApiKey, ApiKeyId, AuditEntry, AuditFilter, Cascade, Email, Member, Organization,
+        OrganizationId, RefreshToken, Role, SealedSigningKey, Slug, TenancyChange, TenancyStore,
+        User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -157,9 +157,7 @@ impl TenancyStore for MemoryStore {
             moved
         };
         self.local.recorded();
-        if let Some(moved) = moved {
-            self.local.announce(News::Moved(moved));
-        }
+        moved.into_iter().for_each(|it| self.local.announce(News::Moved(it)));
         Ok(())
     }
 
@@ -173,7 +171,7 @@ impl TenancyStore for MemoryStore {
 }
 
 /// Checks first and writes last: whatever is refused leaves no trace.
-fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
+fn commit(state: &mut State, change: TenancyChange) -> Result<Vec<Moved>> {
     match change {
         TenancyChange::CreateFirstUser(_) if !state.users.is_empty() => {
             return Err(conflict("there are users already"));
@@ -211,14 +209,20 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
             check_organization_slug(state, organization.id, &organization.slug)?;
             state.organizations.insert(organization.id, organization);
         }
-        TenancyChange::DeleteOrganization { id, base } => {
+        TenancyChange::DeleteOrganization { id, base, cascade } => {
             check_version(state, id, base)?;
-            if state.workspaces.values().any(|it| it.workspace.organization_id == id) {
+            let workspaces = state.workspaces.values().map(|it| &it.workspace);
+            let inside = workspaces.filter(|it| it.organization_id == id).map(|it| it.id);
+            let inside: Vec<_> = inside.collect();
+            if cascade == Cascade::Refuse && !inside.is_empty() {
                 return Err(conflict("the organization has workspaces"));
             }
+            inside.iter().for_each(|it| remove_workspace(state, *it));
             state.organizations.remove(&id);
             state.api_keys.retain(|_, (it, _)| it.organization_id != id);
             state.members.retain(|(_, organization), _| *organization != id);
+            let gone = |workspace_id| Moved { workspace_id, revision: None };
+            return Ok(inside.into_iter().map(gone).collect());
         }
         TenancyChange::SetMember { organization, base, user, role } => {
             check_version(state, organization, base)?;
@@ -245,11 +249,11 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
             head.history.push((revision, vec![write]));
             let workspace_id = workspace.id;
             head.workspace = workspace;
-            return Ok(Some(Moved { workspace_id, revision: Some(number) }));
+            return Ok(vec![Moved { workspace_id, revision: Some(number) }]);
         }
-        TenancyChange::DeleteWorkspace { id, base } => {
-            delete_workspace(state, id, base)?;
-            return Ok(Some(Moved { workspace_id: id, revision: None }));
+        TenancyChange::DeleteWorkspace { id, base, cascade } => {
+            delete_workspace(state, id, base, cascade)?;
+            return Ok(vec![Moved { workspace_id: id, revision: None }]);
         }
         TenancyChange::AddRefreshToken(token) => {
             check_user(state, token.user_id)?;
@@ -273,7 +277,7 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Option<Moved>> {
             state.signing_key = Some(key);
         }
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 fn check_user(state: &State, id: UserId) -> Result<()> {
@@ -307,18 +311,31 @@ fn check_workspace_slug(state: &State, workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-fn delete_workspace(state: &mut State, id: WorkspaceId, base: RevisionNumber) -> Result<()> {
+fn delete_workspace(
+    state: &mut State,
+    id: WorkspaceId,
+    base: RevisionNumber,
+    cascade: Cascade,
+) -> Result<()> {
     let head = state.workspaces.get(&id).ok_or_else(|| Error::not_found("workspace", id))?;
     if head.workspace.revision != base {
         return Err(Error::new(ErrorKind::Stale, "the workspace has moved on"));
     }
-    if state.agents.values().any(|it| it.spec.workspace_id == id) {
+    let mut agents = state.agents.values();
+    if cascade == Cascade::Refuse && agents.any(|it| it.spec.workspace_id == id) {
         return Err(conflict("the workspace has agents"));
     }
+    remove_workspace(state, id);
+    Ok(())
+}
+
+fn remove_workspace(state: &mut State, id: WorkspaceId) {
+    let agents = state.agents.values().map(|it| &it.spec);
+    let agents: Vec<_> = agents.filter(|it| it.workspace_id == id).map(|it| it.id).collect();
+    agents.into_iter().for_each(|it| state.write(GatewayWrite::DeleteAgent(it)));
     state.virtual_hosts.retain(|_, it| it.workspace_id != id);
     state.upstreams.retain(|_, it| it.workspace_id != id);
     state.workspaces.remove(&id);
-    Ok(())
 }
 
 fn conflict(message: &str) -> Error {

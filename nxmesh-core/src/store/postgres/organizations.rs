@@ -1,6 +1,7 @@
 //! Changes of organizations and their members.
 
 use sqlx::Row;
+use uuid::Uuid;
 
 use super::{
     PostgresStore,
@@ -10,12 +11,12 @@ use super::{
     tenancy::{conflict, done},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Id, Result,
     store::{
         codec::{TrailRows, micros, number, to_body},
         slug_taken,
     },
-    tenancy::{Organization, OrganizationId, Role, UserId},
+    tenancy::{Cascade, Organization, OrganizationId, Role, UserId},
 };
 
 impl PostgresStore {
@@ -81,22 +82,29 @@ impl PostgresStore {
         &self,
         id: OrganizationId,
         base: u64,
+        cascade: Cascade,
         trail: &TrailRows,
     ) -> Result<()> {
-        let statement = sqlx::query(
-            "WITH deleted AS (
-                 DELETE FROM organizations WHERE id = $1 AND version = $2 RETURNING id
-             ), recorded AS (SELECT record_trail($3, $4) AS done FROM deleted)
-             SELECT EXISTS (SELECT FROM deleted), EXISTS (SELECT FROM organizations WHERE id = $1),
-                 (SELECT max(done) FROM recorded)",
-        );
-        let statement = bind_trail(statement.bind(key(id)).bind(number(base)?), trail)?;
-        let deleted = self.database.one(statement).await;
-        let deleted = deleted.map_err(|error| match constraint(&error) {
-            Some("workspaces_organization_id_fkey") => conflict("the organization has workspaces"),
+        let statement = sqlx::query(include_str!("sql/delete_organization.sql"))
+            .bind(key(id))
+            .bind(number(base)?)
+            .bind(cascade == Cascade::Children);
+        let deleted = self.database.one(bind_trail(statement, trail)?).await;
+        let deleted = deleted.map_err(|error| match (constraint(&error), cascade) {
+            (Some("workspaces_organization_id_fkey"), Cascade::Refuse) => {
+                conflict("the organization has workspaces")
+            }
+            // Something was added to what goes while it went.
+            (Some("workspaces_organization_id_fkey" | "agents_workspace_id_fkey"), _) => {
+                Error::new(ErrorKind::Stale, "the organization has moved on")
+            }
             _ => error,
         })?;
-        done(&deleted, "organization", id)
+        done(&deleted, "organization", id)?;
+        for gone in deleted.try_get::<Vec<Uuid>, _>(3)? {
+            self.moved(Id::from_uuid(gone), None);
+        }
+        Ok(())
     }
 
     pub(super) async fn set_member(

@@ -230,8 +230,8 @@ impl PostgresStore {
             TenancyChange::UpdateOrganization { organization, base } => {
                 self.update_organization(&organization, base, trail).await
             }
-            TenancyChange::DeleteOrganization { id, base } => {
-                self.delete_organization(id, base, trail).await
+            TenancyChange::DeleteOrganization { id, base, cascade } => {
+                self.delete_organization(id, base, cascade, trail).await
             }
             TenancyChange::SetMember { organization, base, user, role } => {
                 self.set_member((organization, base), user, role, trail).await
@@ -242,8 +242,8 @@ impl PostgresStore {
             TenancyChange::UpdateWorkspace { workspace, base, revision } => {
                 self.update_workspace(&workspace, base, &revision, trail).await
             }
-            TenancyChange::DeleteWorkspace { id, base } => {
-                self.delete_workspace(id, base, trail).await
+            TenancyChange::DeleteWorkspace { id, base, cascade } => {
+                self.delete_workspace(id, base, cascade, trail).await
             }
             TenancyChange::AddRefreshToken(token) => self.add_refresh_token(&token).await,
             TenancyChange::RotateRefreshToken { used, next } => {

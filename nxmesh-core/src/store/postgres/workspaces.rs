@@ -10,13 +10,13 @@ use super::{
     tenancy::{conflict, done},
 };
 use crate::{
-    Error, Result, Revision, RevisionNumber,
+    Error, ErrorKind, Result, Revision, RevisionNumber,
     gateway::GatewayWrite,
     store::{
         codec::{TrailRows, WriteRow, micros, number, to_body},
         slug_taken,
     },
-    tenancy::{Workspace, WorkspaceId},
+    tenancy::{Cascade, Workspace, WorkspaceId},
 };
 
 impl PostgresStore {
@@ -77,19 +77,22 @@ impl PostgresStore {
         &self,
         id: WorkspaceId,
         base: RevisionNumber,
+        cascade: Cascade,
         trail: &TrailRows,
     ) -> Result<()> {
-        let statement = sqlx::query(
-            "WITH deleted AS (
-                 DELETE FROM workspaces WHERE id = $1 AND revision = $2 RETURNING id
-             ), recorded AS (SELECT record_trail($3, $4) AS done FROM deleted)
-             SELECT EXISTS (SELECT FROM deleted), EXISTS (SELECT FROM workspaces WHERE id = $1),
-                 (SELECT max(done) FROM recorded)",
-        );
-        let statement = bind_trail(statement.bind(key(id)).bind(number(base.0)?), trail)?;
-        let deleted = self.database.one(statement).await;
-        let deleted = deleted.map_err(|error| match constraint(&error) {
-            Some("agents_workspace_id_fkey") => conflict("the workspace has agents"),
+        let statement = sqlx::query(include_str!("sql/delete_workspace.sql"))
+            .bind(key(id))
+            .bind(number(base.0)?)
+            .bind(cascade == Cascade::Children);
+        let deleted = self.database.one(bind_trail(statement, trail)?).await;
+        let deleted = deleted.map_err(|error| match (constraint(&error), cascade) {
+            (Some("agents_workspace_id_fkey"), Cascade::Refuse) => {
+                conflict("the workspace has agents")
+            }
+            // One was added while they went.
+            (Some("agents_workspace_id_fkey"), Cascade::Children) => {
+                Error::new(ErrorKind::Stale, "the workspace has moved on")
+            }
             _ => error,
         })?;
         done(&deleted, "workspace", id)?;

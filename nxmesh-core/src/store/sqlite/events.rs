@@ -20,7 +20,7 @@ impl EventStore for SqliteStore {
         let trail = TrailRows::of(&trail)?;
         let write = move |db: &Connection| {
             let recorded = record(db, &trail)?;
-            Ok(Written { answer: (), told: Told { moved: None, recorded } })
+            Ok(Written { answer: (), told: Told { moved: Vec::new(), recorded } })
         };
         self.database.write(write).await
     }

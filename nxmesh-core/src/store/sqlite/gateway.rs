@@ -164,7 +164,7 @@ impl GatewayStore for SqliteStore {
         let write = move |db: &Connection| {
             commit(db, base, &steps)?;
             let recorded = record(db, &trail)?;
-            Ok(Written { answer: (), told: Told { moved: Some(moved), recorded } })
+            Ok(Written { answer: (), told: Told { moved: vec![moved], recorded } })
         };
         self.database.write(write).await
     }
@@ -199,7 +199,7 @@ impl GatewayStore for SqliteStore {
             let sql = "UPDATE agents SET status = ?3, session = ?2 WHERE id = ?1";
             let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
             let recorded = changed == 1 && record(db, &trail)?;
-            Ok(Written { answer: changed == 1, told: Told { moved: None, recorded } })
+            Ok(Written { answer: changed == 1, told: Told { moved: Vec::new(), recorded } })
         };
         self.database.write(write).await
     }
@@ -217,7 +217,7 @@ impl GatewayStore for SqliteStore {
             let sql = "UPDATE agents SET status = ?3 WHERE id = ?1 AND session = ?2";
             let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
             let recorded = changed == 1 && record(db, &trail)?;
-            Ok(Written { answer: changed == 1, told: Told { moved: None, recorded } })
+            Ok(Written { answer: changed == 1, told: Told { moved: Vec::new(), recorded } })
         };
         self.database.write(write).await
     }

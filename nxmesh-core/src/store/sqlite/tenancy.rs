@@ -21,9 +21,9 @@ use crate::{
         slug_taken,
     },
     tenancy::{
-        ApiKey, ApiKeyId, AuditEntry, AuditFilter, Email, Member, Organization, OrganizationId,
-        PasswordHash, RefreshToken, Role, Sealed, SealedSigningKey, TenancyChange, TenancyStore,
-        User, UserId, Workspace, WorkspaceId,
+        ApiKey, ApiKeyId, AuditEntry, AuditFilter, Cascade, Email, Member, Organization,
+        OrganizationId, PasswordHash, RefreshToken, Role, Sealed, SealedSigningKey, TenancyChange,
+        TenancyStore, User, UserId, Workspace, WorkspaceId,
     },
 };
 
@@ -222,8 +222,8 @@ impl TenancyStore for SqliteStore {
     }
 }
 
-fn commit(db: &Connection, change: TenancyChange) -> Result<Option<Moved>> {
-    let mut moved = None;
+fn commit(db: &Connection, change: TenancyChange) -> Result<Vec<Moved>> {
+    let mut moved = Vec::new();
     match change {
         TenancyChange::CreateFirstUser(user) => {
             if has_users(db)? {
@@ -253,7 +253,15 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Option<Moved>> {
         TenancyChange::UpdateOrganization { organization, base } => {
             update_organization(db, &organization, base)?
         }
-        TenancyChange::DeleteOrganization { id, base } => delete_organization(db, id, base)?,
+        TenancyChange::DeleteOrganization { id, base, cascade } => {
+            let gone = match cascade {
+                Cascade::Refuse => Vec::new(),
+                Cascade::Children => delete_workspaces(db, id)?,
+            };
+            delete_organization(db, id, base)?;
+            let gone = gone.into_iter().map(|workspace_id| Moved { workspace_id, revision: None });
+            moved.extend(gone);
+        }
         TenancyChange::SetMember { organization, base, user, role } => {
             set_member(db, organization, base, user, role)?;
         }
@@ -263,11 +271,14 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Option<Moved>> {
             let rows = RevisionRows::of(&revision, &[settings])?;
             history::advance(db, number(base.0)?, &rows)?;
             update_workspace(db, &workspace)?;
-            moved = Some(Moved { workspace_id: workspace.id, revision: Some(revision.number) });
+            moved.push(Moved { workspace_id: workspace.id, revision: Some(revision.number) });
         }
-        TenancyChange::DeleteWorkspace { id, base } => {
+        TenancyChange::DeleteWorkspace { id, base, cascade } => {
+            if cascade == Cascade::Children {
+                delete_agents(db, id)?;
+            }
             delete_workspace(db, id, base)?;
-            moved = Some(Moved { workspace_id: id, revision: None });
+            moved.push(Moved { workspace_id: id, revision: None });
         }
         TenancyChange::AddRefreshToken(token) => insert_refresh_token(db, &token)?,
         TenancyChange::RotateRefreshToken { used, next } => {
@@ -440,6 +451,25 @@ fn update_workspace(db: &Connection, workspace: &Workspace) -> Result<()> {
     db.prepare_cached(sql)?
         .execute((key(&workspace.id), slug, number(workspace.revision.0)?, to_body(workspace)?))
         .map_err(|error| refuse(error, || slug_taken("a workspace of the organization", slug)))?;
+    Ok(())
+}
+
+/// Whatever is done here is undone when the organization has moved on.
+fn delete_workspaces(db: &Connection, of: OrganizationId) -> Result<Vec<WorkspaceId>> {
+    let sql = "SELECT id FROM workspaces WHERE organization_id = ?1";
+    let mut statement = db.prepare_cached(sql)?;
+    let ids = statement.query_map([key(&of)], |row| row.get(0))?;
+    let ids = ids.map(|id| Ok(Id::from_uuid(Uuid::from_bytes(id?))));
+    let ids: Vec<WorkspaceId> = ids.collect::<Result<_>>()?;
+    for id in &ids {
+        delete_agents(db, *id)?;
+    }
+    db.prepare_cached("DELETE FROM workspaces WHERE organization_id = ?1")?.execute([key(&of)])?;
+    Ok(ids)
+}
+
+fn delete_agents(db: &Connection, of: WorkspaceId) -> Result<()> {
+    db.prepare_cached("DELETE FROM agents WHERE workspace_id = ?1")?.execute([key(&of)])?;
     Ok(())
 }
 

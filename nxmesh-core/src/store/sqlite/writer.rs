@@ -27,9 +27,9 @@ pub(super) struct Written<T> {
 }
 
 /// What others hear of a write.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Told {
-    pub(super) moved: Option<Moved>,
+    pub(super) moved: Vec<Moved>,
     /// Whether events were recorded.
     pub(super) recorded: bool,
 }
@@ -37,7 +37,7 @@ pub(super) struct Told {
 impl<T> Written<T> {
     /// Nothing that others need to hear of.
     pub(super) const fn quietly(answer: T) -> Self {
-        Self { answer, told: Told { moved: None, recorded: false } }
+        Self { answer, told: Told { moved: Vec::new(), recorded: false } }
     }
 }
 
@@ -121,9 +121,7 @@ fn run(connection: &Connection, mut waiting: mpsc::Receiver<Job>, news: &Local) 
         let mut any_recorded = false;
         for report in reports {
             let Told { moved, recorded } = report(committed.clone());
-            if let Some(moved) = moved {
-                news.announce(News::Moved(moved));
-            }
+            moved.into_iter().for_each(|it| news.announce(News::Moved(it)));
             any_recorded |= recorded;
         }
         if any_recorded {
