@@ -27,8 +27,15 @@ async fn drop_expired(stores: &Stores, clock: &dyn Clock) -> Result<()> {
     let before = clock.now() - KEPT;
     let tokens = stores.tenancy.drop_expired(before).await?;
     let secrets = stores.gateway.drop_expired(before).await?;
-    if tokens + secrets > 0 {
-        tracing::debug!(tokens, secrets, "dropped what has expired");
+    let mut keys = 0;
+    loop {
+        match stores.idempotency.drop_expired(clock.now()).await? {
+            0 => break,
+            dropped => keys += dropped,
+        }
+    }
+    if tokens + secrets + keys > 0 {
+        tracing::debug!(tokens, secrets, keys, "dropped what has expired");
     }
     Ok(())
 }

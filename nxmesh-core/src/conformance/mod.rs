@@ -16,6 +16,7 @@ pub mod commands;
 pub mod events;
 pub mod gateway;
 pub mod given;
+pub mod idempotency;
 pub mod leases;
 pub mod limits;
 pub mod links;
@@ -112,6 +113,16 @@ macro_rules! store_conformance_tests {
             a_lease_that_is_not_renewed_ends,
             only_its_holder_returns_a_lease,
             of_many_at_once_one_takes_a_lease,
+        );
+        $crate::store_conformance_tests!(@ $open, idempotency:
+            a_key_is_reserved_once_and_says_what_for,
+            of_many_at_once_one_reserves_a_key,
+            an_answer_is_kept_beside_its_key,
+            an_answer_needs_the_ticket_that_holds_the_key,
+            a_released_key_is_free,
+            a_key_is_released_only_by_its_ticket_and_without_an_answer,
+            a_key_is_free_when_its_time_is_over,
+            keys_that_expired_are_dropped,
         );
         $crate::store_conformance_tests!(@ $open, limits:
             any_text_is_kept_as_it_is,

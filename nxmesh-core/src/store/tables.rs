@@ -147,6 +147,18 @@ pub(super) const TABLES: &[Table] = &[
         columns: &[("hash", Bytes), ("agent_id", Uuid), ("expires_at", Integer)],
         key: 1,
     },
+    Table {
+        name: "idempotency_keys",
+        columns: &[
+            ("hash", Bytes),
+            ("ticket", Uuid),
+            ("request", Bytes),
+            ("reserved_at", Integer),
+            ("expires_at", Integer),
+            ("answer", Bytes),
+        ],
+        key: 1,
+    },
 ];
 
 const OBJECT: &[(&str, Kind)] =

@@ -2,6 +2,7 @@
 
 pub(crate) mod error;
 pub(crate) mod extract;
+mod idempotency;
 pub(crate) mod limits;
 mod probe;
 pub(crate) mod reply;

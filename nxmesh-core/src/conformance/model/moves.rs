@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 use uuid::Uuid;
 
 use crate::{
-    Id, PageRequest, Result, RevisionNumber, TokenHash, Trail,
+    Id, KeyedHash, PageRequest, Reservation, Result, RevisionNumber, TokenHash, Trail,
     conformance::given,
     events::{EventId, NewEvent},
     gateway::{
@@ -12,7 +12,7 @@ use crate::{
     },
     store::Stores,
     tenancy::{
-        ApiKeyId, AuditFilter, Email, Organization, OrganizationId, TenancyChange, UserId,
+        ApiKeyId, AuditFilter, Email, Organization, OrganizationId, Sealed, TenancyChange, UserId,
         WorkspaceId,
     },
 };
@@ -42,6 +42,9 @@ pub(super) enum Change {
     Answer(CommandId, CommandOutcome),
     DropExpired(i64),
     TakeLease(String, Uuid),
+    Reserve(Reservation),
+    Complete(KeyedHash, Uuid, Sealed),
+    Release(KeyedHash, Uuid),
     ReturnLease(String, Uuid),
 }
 
@@ -51,7 +54,7 @@ fn seen() -> Vec<NewEvent> {
 
 impl Change {
     pub(super) async fn apply(&self, stores: &Stores) -> String {
-        let Stores { tenancy, gateway, events, leases } = stores;
+        let Stores { tenancy, gateway, events, leases, idempotency } = stores;
         match self {
             Self::Tenancy(change, trail) => {
                 text(tenancy.commit(change.as_ref().clone(), trail.clone()).await)
@@ -77,10 +80,16 @@ impl Change {
             Self::DropExpired(before) => {
                 let before = given::at(*before);
                 let tokens = text(tenancy.drop_expired(before).await);
-                tokens + &text(gateway.drop_expired(before).await)
+                let secrets = text(gateway.drop_expired(before).await);
+                tokens + &secrets + &text(idempotency.drop_expired(before).await)
             }
             Self::TakeLease(name, holder) => text(leases.take_lease(name, *holder, LONG).await),
             Self::ReturnLease(name, holder) => text(leases.return_lease(name, *holder).await),
+            Self::Reserve(reservation) => text(idempotency.reserve(reservation).await),
+            Self::Complete(key, ticket, answer) => {
+                text(idempotency.complete(key, *ticket, answer).await)
+            }
+            Self::Release(key, ticket) => text(idempotency.release(key, *ticket).await),
         }
     }
 }
@@ -113,7 +122,7 @@ pub(super) enum Read {
 
 impl Read {
     pub(super) async fn apply(&self, stores: &Stores) -> String {
-        let Stores { tenancy, gateway, events, leases: _ } = stores;
+        let Stores { tenancy, gateway, events, leases: _, idempotency: _ } = stores;
         match self {
             Self::User(id) => text(tenancy.user(*id).await),
             Self::UserByEmail(email) => text(tenancy.user_by_email(email).await),

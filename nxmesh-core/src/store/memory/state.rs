@@ -4,14 +4,14 @@ use std::{
 };
 
 use crate::{
-    Error, ErrorKind, Result, Revision, RevisionNumber, TokenHash,
+    Error, ErrorKind, KeyedHash, Reservation, Result, Revision, RevisionNumber, TokenHash,
     events::{Event, EventId},
     gateway::{
         AgentId, AgentRecord, AgentSecret, GatewayWrite, Upstream, UpstreamId, VirtualHost,
         VirtualHostId,
     },
     tenancy::{
-        ApiKey, ApiKeyId, AuditEntry, Organization, OrganizationId, RefreshToken, Role,
+        ApiKey, ApiKeyId, AuditEntry, Organization, OrganizationId, RefreshToken, Role, Sealed,
         SealedSigningKey, User, UserId, Workspace, WorkspaceId,
     },
 };
@@ -33,6 +33,7 @@ pub(super) struct State {
     pub(super) audit_log: Vec<AuditEntry>,
     pub(super) events: VecDeque<Event>,
     pub(super) newest_event: EventId,
+    pub(super) requests: BTreeMap<KeyedHash, (Reservation, Option<Sealed>)>,
 }
 
 /// A workspace and its history.

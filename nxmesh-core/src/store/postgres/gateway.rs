@@ -162,7 +162,7 @@ impl GatewayStore for PostgresStore {
 
     async fn commit(&self, change: GatewayChange) -> Result<()> {
         let trail = TrailRows::of_all(change.steps.iter().map(|it| &it.trail))?;
-        let committed = self.database.one(bind_trail(commit(&change)?, &trail)?).await?;
+        let committed = self.database.change(bind_trail(commit(&change)?, &trail)?).await?;
         done(&committed, "workspace", change.workspace_id)?;
         self.recorded(&trail);
         self.moved(change.workspace_id, Some(change.head()));
@@ -192,7 +192,7 @@ impl GatewayStore for PostgresStore {
              )
              SELECT EXISTS (SELECT FROM kept)",
         );
-        let row = self.database.one(statement.bind(key(agent)).bind(hash.as_bytes())).await?;
+        let row = self.database.change(statement.bind(key(agent)).bind(hash.as_bytes())).await?;
         Ok(row.try_get(0)?)
     }
 
@@ -312,7 +312,7 @@ impl PostgresStore {
         if trail.events.is_empty() {
             return Ok(self.database.execute(statement).await? == 1);
         }
-        let noted = self.database.optional(bind_trail(statement, &trail)?).await?.is_some();
+        let noted = self.database.try_change(bind_trail(statement, &trail)?).await?.is_some();
         if noted {
             self.recorded(&trail);
         }

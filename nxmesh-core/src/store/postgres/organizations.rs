@@ -43,7 +43,7 @@ impl PostgresStore {
             .bind(micros(*created_at))
             .bind(to_body(organization)?)
             .bind(key(owner));
-        let made = self.database.one(bind_trail(statement, trail)?).await;
+        let made = self.database.change(bind_trail(statement, trail)?).await;
         made.map(|_| ()).map_err(|error| match constraint(&error) {
             Some("members_user_id_fkey") => Error::not_found("user", owner),
             _ => organization_taken(error, organization),
@@ -72,7 +72,7 @@ impl PostgresStore {
             .bind(slug.as_str())
             .bind(number(*version)?)
             .bind(to_body(organization)?);
-        let changed = self.database.one(bind_trail(statement, trail)?).await;
+        let changed = self.database.change(bind_trail(statement, trail)?).await;
         let changed = changed.map_err(|error| organization_taken(error, organization))?;
         done(&changed, "organization", *id)
     }
@@ -91,7 +91,7 @@ impl PostgresStore {
                  (SELECT max(done) FROM recorded)",
         );
         let statement = bind_trail(statement.bind(key(id)).bind(number(base)?), trail)?;
-        let deleted = self.database.one(statement).await;
+        let deleted = self.database.change(statement).await;
         let deleted = deleted.map_err(|error| match constraint(&error) {
             Some("workspaces_organization_id_fkey") => conflict("the organization has workspaces"),
             _ => error,
@@ -129,7 +129,7 @@ impl PostgresStore {
             .bind(number(base)?)
             .bind(key(user))
             .bind(role.map(Role::as_str));
-        let changed = self.database.one(bind_trail(statement, trail)?).await?;
+        let changed = self.database.change(bind_trail(statement, trail)?).await?;
         let at_base: bool = changed.try_get(2)?;
         match done(&changed, "organization", id) {
             Err(error) if error.kind() == ErrorKind::Stale && at_base => {
