@@ -16,6 +16,7 @@ pub mod commands;
 pub mod events;
 pub mod gateway;
 pub mod given;
+pub mod history;
 pub mod idempotency;
 pub mod leases;
 pub mod limits;
@@ -101,6 +102,17 @@ macro_rules! store_conformance_tests {
             the_newest_events_are_kept,
             the_audit_log_is_listed_as_filtered,
             the_audit_log_outlives_what_it_is_about,
+        );
+        $crate::store_conformance_tests!(@ $open, history:
+            what_the_kept_revisions_were_stays_the_same,
+            dropped_revisions_are_gone,
+            no_revision_is_dropped_that_is_to_be_kept,
+            whoever_is_behind_what_is_kept_is_told_to_read_all,
+            revisions_are_dropped_some_at_a_time,
+            one_large_revision_is_folded_too,
+            long_histories_are_found,
+            a_workspace_goes_on_after_revisions_were_dropped,
+            revisions_are_dropped_while_changes_are_made,
         );
         $crate::store_conformance_tests!(@ $open, commands:
             a_command_waits_for_its_agent_and_is_taken_once,

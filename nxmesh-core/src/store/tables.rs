@@ -79,6 +79,7 @@ pub(super) const TABLES: &[Table] = &[
             ("revision", Integer),
             ("created_at", Integer),
             ("body", Text),
+            ("horizon", Integer),
         ],
         key: 1,
     },

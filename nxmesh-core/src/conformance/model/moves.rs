@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, num::NonZeroU64, time::Duration};
 
 use uuid::Uuid;
 
@@ -42,6 +42,7 @@ pub(super) enum Change {
     Answer(CommandId, CommandOutcome),
     DropExpired(i64),
     TakeLease(String, Uuid),
+    DropRevisions(WorkspaceId, NonZeroU64),
     Reserve(Reservation),
     Complete(KeyedHash, Uuid, Sealed),
     Release(KeyedHash, Uuid),
@@ -85,6 +86,7 @@ impl Change {
             }
             Self::TakeLease(name, holder) => text(leases.take_lease(name, *holder, LONG).await),
             Self::ReturnLease(name, holder) => text(leases.return_lease(name, *holder).await),
+            Self::DropRevisions(of, keep) => drop_revisions(stores, *of, *keep).await,
             Self::Reserve(reservation) => text(idempotency.reserve(reservation).await),
             Self::Complete(key, ticket, answer) => {
                 text(idempotency.complete(key, *ticket, answer).await)
@@ -92,6 +94,38 @@ impl Change {
             Self::Release(key, ticket) => text(idempotency.release(key, *ticket).await),
         }
     }
+}
+
+/// Drops revisions, all at once. Whatever is kept must be as it was, to the letter.
+async fn drop_revisions(stores: &Stores, of: WorkspaceId, keep: NonZeroU64) -> String {
+    let long = stores.gateway.long_histories(keep.get()).await.map(|it| it.contains(&of));
+    let before = kept(stores, of, keep).await;
+    let mut dropped = 0;
+    let answer = loop {
+        match stores.gateway.drop_revisions(of, keep).await {
+            Ok(0) => break Ok(dropped),
+            Ok(count) => dropped += count,
+            Err(error) => break Err(error),
+        }
+    };
+    assert_eq!(kept(stores, of, keep).await, before, "dropping revisions changed what is kept");
+    text(long) + &text(answer)
+}
+
+/// The workspace, and all that is to be kept of its history.
+async fn kept(stores: &Stores, of: WorkspaceId, keep: NonZeroU64) -> Vec<String> {
+    let heads = stores.gateway.heads(&[of]).await.unwrap_or_default();
+    let head = heads.get(&of).map_or(0, |it| it.0);
+    let mut kept = vec![text(stores.gateway.snapshot(of).await)];
+    let oldest = (head + 1).saturating_sub(keep.get()).max(1);
+    for number in std::iter::once(0).chain(oldest..=head).map(RevisionNumber) {
+        kept.push(text(stores.gateway.state_at(of, number).await));
+        kept.push(text(stores.gateway.revision(of, number).await));
+        if number.0 > 0 {
+            kept.push(text(stores.gateway.writes_since(of, number).await));
+        }
+    }
+    kept
 }
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "only some changes leave something to learn")]
 
-use std::sync::Arc;
+use std::{num::NonZeroU64, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -119,12 +119,17 @@ impl Player {
     }
 
     pub(super) fn change(&mut self) -> Change {
-        match self.below(21) {
+        match self.below(22) {
             0 if self.below(20) == 0 => {
                 Change::DropTrail(self.below(20) as i64, 40 + self.below(100))
             }
             0..=5 => self.tenancy(),
-            6..=13 => self.gateway(),
+            // Now and then, so that histories grow in between; each is read whole.
+            20 if self.below(3) == 0 => {
+                let keep = NonZeroU64::MIN.saturating_add(self.below(8));
+                Change::DropRevisions(self.pick(|it| &it.workspaces).workspace.id, keep)
+            }
+            6..=13 | 20 => self.gateway(),
             14 => {
                 let agent = self.agent();
                 match self.below(2) {

@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
+    mem,
     sync::Arc,
 };
 
@@ -7,8 +8,8 @@ use crate::{
     Error, ErrorKind, KeyedHash, Reservation, Result, Revision, RevisionNumber, TokenHash,
     events::{Event, EventId},
     gateway::{
-        AgentId, AgentRecord, AgentSecret, GatewayWrite, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId,
+        AgentId, AgentRecord, AgentSecret, GatewayWrite, Snapshot, Upstream, UpstreamId,
+        VirtualHost, VirtualHostId,
     },
     tenancy::{
         ApiKey, ApiKeyId, AuditEntry, Organization, OrganizationId, RefreshToken, Role, Sealed,
@@ -40,10 +41,33 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) workspace: Workspace,
+    /// What the oldest revision that is kept was, once older ones were dropped; what it wrote is
+    /// in it.
+    pub(super) base: Snapshot,
     pub(super) history: Vec<(Revision, Vec<GatewayWrite>)>,
 }
 
 impl Head {
+    pub(super) fn new(workspace: Workspace) -> Self {
+        let base = Snapshot::empty(workspace.id, workspace.organization_id);
+        Self { workspace, base, history: Vec::new() }
+    }
+
+    /// How many revisions there are.
+    pub(super) const fn revisions(&self) -> u64 {
+        self.history.len() as u64
+    }
+
+    pub(super) fn drop_revisions(&mut self, keep: u64) -> u64 {
+        let Some(count) = self.revisions().checked_sub(keep) else { return 0 };
+        let last = self.history.get_mut(count as usize).filter(|_| count > 0);
+        let Some((oldest, its_writes)) = last else { return 0 };
+        let (number, its_writes) = (oldest.number, mem::take(its_writes));
+        let dropped = self.history.drain(..count as usize).flat_map(|(_, writes)| writes);
+        self.base.apply(number, dropped.chain(its_writes));
+        count
+    }
+
     pub(super) fn number(&self) -> RevisionNumber {
         self.history.last().map(|(revision, _)| revision.number).unwrap_or_default()
     }
