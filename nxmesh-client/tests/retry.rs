@@ -117,9 +117,12 @@ async fn a_write_without_a_name_that_may_have_been_done_is_not_repeated() {
     assert_eq!(*flaky.keys.lock().unwrap(), [None]);
 }
 
-/// A server that answers each of these to a `POST`, one after the other, and then that it is done:
-/// status, headers and the field that is named. Answers how often it was asked, and how it ended.
-async fn posted(answers: &'static [(u16, &[(&str, &str)], &str)]) -> (usize, Result<(), u16>) {
+/// A refusal: status, headers and the field that is named.
+type Refusal = (u16, &'static [(&'static str, &'static str)], &'static str);
+
+/// A server that answers each of these to a `POST`, one after the other, and then that it is done.
+/// Answers how often it was asked, and how it ended.
+async fn posted(answers: &'static [Refusal]) -> (usize, Result<(), u16>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
     let answer = move || async move {
@@ -151,7 +154,7 @@ const REPLAYED: &[(&str, &str)] = &[("retry-after", "0"), ("idempotency-replayed
 
 #[tokio::test]
 async fn a_post_that_is_under_way_is_waited_for_a_few_times() {
-    const UNDER_WAY: (u16, &[(&str, &str)], &str) = (409, SOON, "Idempotency-Key");
+    const UNDER_WAY: Refusal = (409, SOON, "Idempotency-Key");
     assert_eq!(posted(&[UNDER_WAY; 3]).await, (4, Ok(())));
     assert_eq!(posted(&[UNDER_WAY; 9]).await, (4, Err(409)));
 }

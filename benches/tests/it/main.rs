@@ -4,6 +4,7 @@ mod apply;
 mod cluster;
 mod config;
 mod faults;
+mod idempotency;
 mod kills;
 mod load;
 mod outage;

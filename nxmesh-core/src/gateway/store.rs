@@ -21,7 +21,8 @@ pub const MAX_WAITING_COMMANDS: usize = 16;
 /// What the gateway area asks of a database: the same one that holds the tenancy area.
 ///
 /// Reads see every change that was answered before they began. A call whose future is
-/// dropped is done whole or not at all, and harms no later call. Several servers may work
+/// dropped is done whole or not at all, and harms no later call. A change that fails and may
+/// have been made all the same says so ([`Error::undecided`](crate::Error::undecided)). Several servers may work
 /// on one store, where the store allows that.
 #[async_trait]
 pub trait GatewayStore: Debug + Send + Sync + 'static {
