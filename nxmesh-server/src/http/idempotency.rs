@@ -18,6 +18,7 @@ use tracing::Instrument;
 use super::{
     ApiError, Authenticated,
     extract::{body_of, invalid},
+    reply::NothingChanged,
 };
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -89,7 +90,8 @@ async fn answer(request: Request, next: Next) -> Outcome<Response> {
             false => kept(&Head::Error(error.clone()), &[], response),
         };
     }
-    if response.status().is_client_error() {
+    let shown = response.extensions().get::<NothingChanged>().is_some();
+    if shown || response.status().is_client_error() {
         return Outcome::Nothing(response);
     }
     let (parts, body) = response.into_parts();

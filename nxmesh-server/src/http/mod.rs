@@ -18,7 +18,7 @@ pub(crate) use self::{
         RevisionPath,
     },
     limits::{Budget, LoginAllowed},
-    reply::{Created, Object},
+    reply::{Created, Object, Shown},
     request_id::RequestId,
     routes::Routes,
 };

@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use nxmesh_core::{
     Held, IdempotencyStore, KeyedHash, ManualClock, Mesh, Reservation, Result,
+    gateway::NewChangeSet,
     store::{Stores, memory::MemoryStore},
     tenancy::Sealed,
 };
@@ -92,6 +93,25 @@ async fn what_is_sent_again_is_answered_as_the_first_time_and_done_once() {
     let again = server.post(&restore, "restore", &Value::Null).await;
     assert_eq!((first.status.as_u16(), shown(&again)), (200, shown(&first)));
     assert_eq!(server.count(&upstreams).await, 2, "what came later stays");
+}
+
+#[tokio::test]
+async fn change_sets_are_made_once_and_previews_anew() {
+    let server = server().await;
+    let of = format!("/v1/workspaces/{}", server.workspace().await.id);
+    let set = json!(NewChangeSet::new("one").create_upstream_as("a", &upstream("a")));
+    for path in ["changes?dry_run=true", "config/preview"] {
+        for _ in 0..2 {
+            let preview = server.post(&format!("{of}/{path}"), "key", &set).await;
+            let answered = (preview.status.as_u16(), preview.header("idempotency-replayed"));
+            assert_eq!(answered, (200, ""), "{path}: {}", preview.text);
+        }
+    }
+    let first = server.post(&format!("{of}/changes"), "key", &set).await;
+    let again = server.post(&format!("{of}/changes"), "key", &set).await;
+    assert_eq!((first.status.as_u16(), shown(&again)), (200, shown(&first)), "{}", first.text);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(server.count(&format!("{of}/upstreams")).await, 1);
 }
 
 #[tokio::test]
