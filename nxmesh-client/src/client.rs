@@ -20,7 +20,7 @@ use crate::{
     tenancy::Tokens,
 };
 
-/// How often a call that changes nothing is tried in all.
+/// How often a call that may be sent twice is tried in all.
 const TRIES: usize = 4;
 /// The longest wait that a server may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -300,28 +300,27 @@ impl Client {
             .with_max_times(TRIES - 1)
             .build();
         loop {
-            let (error, asked) = match self.send_once(call, tokens).await {
+            let failure = match self.send_once(call, tokens).await {
                 Ok(answer) => return Ok(answer),
-                Err(failed) => failed,
+                Err(failure) => failure,
             };
-            match waits.next().filter(|_| may_repeat(call, &error)) {
-                Some(wait) => tokio::time::sleep(asked.unwrap_or(wait).min(LONGEST_WAIT)).await,
-                None => return Err(error),
-            }
+            let Some(wait) = waits.next().filter(|_| may_repeat(call, &failure)) else {
+                return Err(failure.error);
+            };
+            tokio::time::sleep(failure.wait.unwrap_or(wait).min(LONGEST_WAIT)).await;
         }
     }
 
-    /// One try; a failure comes with the wait that the server asks for.
     async fn send_once(
         &self,
         call: &Call,
         tokens: Option<&Tokens>,
-    ) -> Result<(StatusCode, bytes::Bytes), (Error, Option<Duration>)> {
+    ) -> Result<(StatusCode, bytes::Bytes), Failure> {
         let url = self
             .shared
             .base
             .join(&call.path)
-            .map_err(|_| (Error::Address(call.path.clone()), None))?;
+            .map_err(|_| Failure::of(Error::Address(call.path.clone())))?;
         let mut request = self.shared.http.request(call.method.clone(), url).query(&call.query);
         if let Some(tokens) = tokens {
             request = request.bearer_auth(tokens.access.expose());
@@ -329,14 +328,21 @@ impl Client {
         if let Some(tag) = &call.if_match {
             request = request.header(header::IF_MATCH, tag);
         }
+        if let Some(key) = &call.idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let failed = |error| (Error::Transport(error), None);
+        let failed = |error| Failure::of(Error::Transport(error));
         let response = request.send().await.map_err(failed)?;
         let (status, wait) = (response.status(), retry_after(&response));
+        let replayed = response.headers().contains_key("idempotency-replayed");
         let body = response.bytes().await.map_err(failed)?;
-        if status.is_success() { Ok((status, body)) } else { Err((refusal(status, &body), wait)) }
+        if status.is_success() {
+            return Ok((status, body));
+        }
+        Err(Failure { error: refusal(status, &body), wait, replayed })
     }
 }
 
@@ -350,11 +356,36 @@ fn connector(pem: &[u8]) -> Connector {
     Connector::Rustls(Arc::new(config))
 }
 
-/// Nothing was done, or it can be done twice.
-fn may_repeat(call: &Call, error: &Error) -> bool {
-    match error {
-        Error::Transport(error) => call.is_safe() || error.is_connect(),
-        Error::Api(error) => error.status == 429 || (error.status == 503 && call.is_safe()),
+/// A try that failed.
+struct Failure {
+    error: Error,
+    /// How long the server asks to wait.
+    wait: Option<Duration>,
+    /// Whether it is what an earlier try was answered: another one will be, too.
+    replayed: bool,
+}
+
+impl Failure {
+    const fn of(error: Error) -> Self {
+        Self { error, wait: None, replayed: false }
+    }
+
+    /// An earlier try of the same call is not through: its answer comes.
+    fn is_under_way(&self, error: &ApiError) -> bool {
+        let named = error.details.iter().any(|it| it.field == "Idempotency-Key");
+        error.status == 409 && self.wait.is_some() && named
+    }
+}
+
+/// Nothing was done, or it is not done twice.
+fn may_repeat(call: &Call, failure: &Failure) -> bool {
+    match &failure.error {
+        Error::Transport(error) => call.is_repeatable() || error.is_connect(),
+        Error::Api(error) => match error.status {
+            429 => true,
+            503 => call.is_repeatable() && !failure.replayed,
+            _ => failure.is_under_way(error),
+        },
         Error::Socket(_) | Error::Answer { .. } | Error::Address(_) | Error::Build(_) => false,
     }
 }

@@ -3,6 +3,7 @@
 use nxmesh_core::{ETag, PageRequest};
 use reqwest::Method;
 use serde::Serialize;
+use uuid::Uuid;
 
 /// One call of the API.
 #[derive(Debug, Clone)]
@@ -11,12 +12,14 @@ pub(crate) struct Call {
     pub(crate) path: String,
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) if_match: Option<String>,
+    /// The name under which the server does it once, however often it is sent.
+    pub(crate) idempotency_key: Option<String>,
     pub(crate) body: Option<serde_json::Value>,
 }
 
 impl Call {
     fn new(method: Method, path: String) -> Self {
-        Self { method, path, query: Vec::new(), if_match: None, body: None }
+        Self { method, path, query: Vec::new(), if_match: None, idempotency_key: None, body: None }
     }
 
     pub(crate) fn get(path: String) -> Self {
@@ -24,7 +27,10 @@ impl Call {
     }
 
     pub(crate) fn post(path: String) -> Self {
-        Self::new(Method::POST, path)
+        // The server keeps no answers with the tokens of a login in them.
+        let named = !path.starts_with("auth/");
+        let idempotency_key = named.then(|| Uuid::new_v4().to_string());
+        Self { idempotency_key, ..Self::new(Method::POST, path) }
     }
 
     pub(crate) fn patch(path: String) -> Self {
@@ -57,8 +63,8 @@ impl Call {
         self
     }
 
-    /// Whether it may be sent twice: only what changes nothing.
-    pub(crate) fn is_safe(&self) -> bool {
-        self.method == Method::GET
+    /// Whether it may be sent twice: what changes nothing, and what the server does once.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.method == Method::GET || self.idempotency_key.is_some()
     }
 }

@@ -79,13 +79,14 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     fields: Vec<FieldError>,
+    undecided: bool,
     source: Option<Source>,
 }
 
 impl Error {
     /// An error of this kind. The message is a lower-case fragment without its cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), fields: Vec::new(), source: None }
+        Self { kind, message: message.into(), fields: Vec::new(), undecided: false, source: None }
     }
 
     /// The input is not valid, for these reasons.
@@ -101,12 +102,31 @@ impl Error {
 
     /// The same once more, for another caller; the cause stays with the first.
     pub(crate) fn again(&self) -> Self {
-        Self::new(self.kind, self.message.clone()).with_fields(self.fields.clone())
+        let (message, undecided) = (self.message.clone(), self.undecided);
+        Self { undecided, ..Self::new(self.kind, message) }.with_fields(self.fields.clone())
     }
 
     /// An object whose workspace is hidden is hidden itself: `missing` says so.
     pub(crate) fn or_missing(self, missing: impl FnOnce() -> Self) -> Self {
         if self.kind == ErrorKind::NotFound { missing() } else { self }
+    }
+
+    /// The change that failed may have been made all the same: its answer was lost. A store says
+    /// so of each change of which it is true; what is not said to be so was not made.
+    #[must_use]
+    pub fn undecided(self) -> Self {
+        Self { undecided: true, ..self }
+    }
+
+    /// Nothing was changed.
+    pub(crate) fn decided(self) -> Self {
+        Self { undecided: false, ..self }
+    }
+
+    /// Whether the change that failed may have been made all the same.
+    #[must_use]
+    pub const fn is_undecided(&self) -> bool {
+        self.undecided
     }
 
     /// Adds what caused this.

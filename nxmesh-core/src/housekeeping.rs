@@ -1,6 +1,6 @@
 //! Dropping what has expired, and what is older than is to be kept, on one server at a time.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 
@@ -18,7 +18,8 @@ pub(crate) fn start(stores: Stores, clock: Arc<dyn Clock>, retention: Retention,
         let (stores, clock) = (stores.clone(), Arc::clone(&clock));
         async move {
             drop_expired(&stores, clock.as_ref()).await?;
-            drop_old(&stores, clock.as_ref(), retention).await
+            drop_old(&stores, clock.as_ref(), retention).await?;
+            drop_revisions(&stores, retention.revisions).await
         }
     }));
 }
@@ -27,14 +28,21 @@ async fn drop_expired(stores: &Stores, clock: &dyn Clock) -> Result<()> {
     let before = clock.now() - KEPT;
     let tokens = stores.tenancy.drop_expired(before).await?;
     let secrets = stores.gateway.drop_expired(before).await?;
-    if tokens + secrets > 0 {
-        tracing::debug!(tokens, secrets, "dropped what has expired");
+    let mut keys = 0;
+    loop {
+        match stores.idempotency.drop_expired(clock.now()).await? {
+            0 => break,
+            dropped => keys += dropped,
+        }
+    }
+    if tokens + secrets + keys > 0 {
+        tracing::debug!(tokens, secrets, keys, "dropped what has expired");
     }
     Ok(())
 }
 
 async fn drop_old(stores: &Stores, clock: &dyn Clock, retention: Retention) -> Result<()> {
-    let Retention { events, audit_days } = retention;
+    let Retention { events, audit_days, revisions: _ } = retention;
     let events = stores.events.drop_events(events.max(Retention::MIN_EVENTS)).await?;
     let entries = match audit_days {
         0 => 0,
@@ -47,4 +55,53 @@ async fn drop_old(stores: &Stores, clock: &dyn Clock, retention: Retention) -> R
         tracing::debug!(events, entries, "dropped what is older than is to be kept");
     }
     Ok(())
+}
+
+/// Trims histories that have grown a tenth too long: to drop revisions one by one would read what
+/// is left of the older ones each time.
+async fn drop_revisions(stores: &Stores, keep: u64) -> Result<()> {
+    let Some(keep) = NonZeroU64::new(keep) else { return Ok(()) };
+    let most = keep.get().saturating_add(keep.get() / 10).min(i64::MAX as u64);
+    loop {
+        let long = stores.gateway.long_histories(most).await?;
+        if long.is_empty() {
+            return Ok(());
+        }
+        for workspace in long {
+            let mut revisions = 0;
+            loop {
+                match stores.gateway.drop_revisions(workspace, keep).await? {
+                    0 => break,
+                    dropped => revisions += dropped,
+                }
+            }
+            tracing::debug!(workspace_id = %workspace, revisions, "dropped the oldest");
+        }
+    }
+}
+
+#[cfg(all(test, feature = "conformance"))]
+mod tests {
+    use super::*;
+    use crate::{Mesh, PageRequest, conformance::given, store::memory::MemoryStore};
+
+    #[tokio::test(start_paused = true)]
+    async fn histories_are_trimmed_once_they_are_a_tenth_too_long() {
+        let stores = Stores::from(MemoryStore::new());
+        let of = given::stored_workspace(&stores).await.0.id;
+        let retention = Retention { revisions: 20, ..Retention::default() };
+        let mesh = Mesh::builder().store(stores.clone()).retention(retention);
+        let mesh = mesh.build().await.unwrap();
+        let mut head = 0;
+        for (made, left) in [(22, 22), (1, 20), (2, 22), (1, 20), (500, 20)] {
+            for _ in 0..made {
+                stores.gateway.commit(given::change(of, head, Vec::new())).await.unwrap();
+                head += 1;
+            }
+            tokio::time::sleep(PAUSE * 2).await;
+            let page = stores.gateway.revisions(of, PageRequest::default()).await.unwrap();
+            assert_eq!(page.meta.total, left, "at {head}");
+        }
+        mesh.shutdown().await;
+    }
 }

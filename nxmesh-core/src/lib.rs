@@ -5,7 +5,8 @@
 //! what they serve.
 //!
 //! **To extend it**, implement the contracts: [`tenancy::TenancyStore`],
-//! [`gateway::GatewayStore`], [`events::EventStore`] and [`LeaseStore`] for a database, [`gateway::link`] for a transport, and
+//! [`gateway::GatewayStore`], [`events::EventStore`], [`LeaseStore`] and [`IdempotencyStore`] for a
+//! database, [`gateway::link`] for a transport, and
 //! run the suites in `conformance` (a cargo feature) on them.
 
 pub mod gateway;
@@ -26,8 +27,10 @@ mod error;
 mod etag;
 mod housekeeping;
 mod id;
+mod idempotency;
 mod lease;
 mod mesh;
+mod once;
 mod page;
 mod patch;
 mod poll;
@@ -47,8 +50,10 @@ pub use self::{
     error::{Error, ErrorKind, FieldCode, FieldError, Result},
     etag::{ETag, IfMatch},
     id::Id,
+    idempotency::{Held, IdempotencyKey, IdempotencyStore, KeyedHash, Reservation},
     lease::LeaseStore,
     mesh::{Mesh, MeshBuilder},
+    once::{Done, Once, Outcome},
     page::{Page, PageMeta, PageRequest},
     patch::{MergePatch, from_json},
     problems::{MAX_PROBLEMS, Malformed, Path, Problems},

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Clock, Error, ErrorKind, Result, Retention, SystemClock, Tasks,
+    Clock, Error, ErrorKind, Once, Result, Retention, SystemClock, Tasks,
     events::Events,
     gateway::Gateway,
     housekeeping,
@@ -27,6 +27,7 @@ pub struct Mesh {
     tenancy: Tenancy,
     gateway: Gateway,
     events: Events,
+    once: Once,
     tasks: Tasks,
 }
 
@@ -52,6 +53,12 @@ impl Mesh {
     #[must_use]
     pub const fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// Requests that may be sent again.
+    #[must_use]
+    pub const fn once(&self) -> &Once {
+        &self.once
     }
 
     /// Whether the store answers.
@@ -144,6 +151,8 @@ impl MeshBuilder {
         housekeeping::start(stores.clone(), Arc::clone(&self.clock), self.retention, &tasks);
         let clock = Arc::clone(&self.clock);
         let events = Events::open(stores.events, stores.tenancy, clock, &tasks).await?;
+        let clock = Arc::clone(&self.clock);
+        let once = Once::new(stores.idempotency, clock, master, tasks.clone());
         let gateway = Gateway::open(
             stores.gateway,
             tenancy.clone(),
@@ -152,6 +161,6 @@ impl MeshBuilder {
             tasks.clone(),
             self.heartbeat_interval,
         );
-        Ok(Mesh { tenancy, gateway, events, tasks })
+        Ok(Mesh { tenancy, gateway, events, once, tasks })
     }
 }

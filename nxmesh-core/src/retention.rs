@@ -14,6 +14,9 @@ pub struct Retention {
     pub events: u64,
     /// For how many days entries of the audit log are kept: 400 by default; 0 for ever.
     pub audit_days: u32,
+    /// How many revisions of each workspace are kept, the newest: 10,000 by default; 0 for all.
+    /// Older ones are dropped once there are a tenth more.
+    pub revisions: u64,
 }
 
 impl Retention {
@@ -23,6 +26,6 @@ impl Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { events: 100_000, audit_days: 400 }
+        Self { events: 100_000, audit_days: 400, revisions: 10_000 }
     }
 }

@@ -19,5 +19,5 @@ async fn ten_thousand_random_changes_are_answered_alike_by_all_backends() {
     println!("seed {seed}");
     let made = play(&backends, seed, 10_000).await;
     println!("{made} changes were made, {} were refused", 10_000 - made);
-    assert!((2_000..8_000).contains(&made), "changes hardly meet");
+    assert!((2_000..9_000).contains(&made), "changes hardly meet");
 }

@@ -4,17 +4,18 @@
 
 use std::{
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use nxmesh_core::{
-    Actor, ErrorKind, Mesh, PageRequest, Secret,
+    Actor, ErrorKind, Mesh, PageRequest, Retention, RevisionNumber, Secret,
     conformance::{
         given,
         model::play,
         postgres::{Cluster, Database, Durability},
     },
-    gateway::{NewLocation, NewVirtualHost},
+    gateway::{GatewayWrite, NewLocation, NewVirtualHost},
     store::{
         Stores,
         postgres::{PostgresOptions, PostgresStore},
@@ -154,6 +155,7 @@ async fn a_database_that_went_back_is_followed() {
         hosts.create(&actor, workspace, host(number)).await.unwrap();
     }
     database.run("DELETE FROM revisions WHERE number > 1").await;
+    database.run("DELETE FROM writes WHERE number > 1").await;
     database.run("DELETE FROM virtual_hosts WHERE body NOT LIKE '%host0%'").await;
     database.run("UPDATE workspaces SET head = 1").await;
     let made = hosts.create(&actor, workspace, host(1)).await.unwrap();
@@ -204,4 +206,36 @@ fn libpq(url: &str) -> String {
     let known =
         parameters.split('&').filter(|it| it.starts_with("host=") || it.starts_with("port="));
     format!("{server}?{}", known.collect::<Vec<_>>().join("&"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_changes_leave_no_more_rows_than_are_kept() {
+    let (store, database) = open().await;
+    let stores = Stores::from(store);
+    let of = given::stored_workspace(&stores).await.0.id;
+    let hosts: Vec<_> = (0..20).map(|it| given::virtual_host(of, &format!("h{it}"), it)).collect();
+    for base in 0..1000 {
+        let host = &hosts[base as usize % 20];
+        let write = match base % 3 {
+            0 => GatewayWrite::DeleteVirtualHost(host.id),
+            _ => GatewayWrite::PutVirtualHost(Arc::new(host.clone())),
+        };
+        stores.gateway.commit(given::change(of, base, vec![write])).await.unwrap();
+    }
+    let before = stores.gateway.state_at(of, RevisionNumber(901)).await.unwrap();
+    let mut retention = Retention::default();
+    retention.revisions = 100;
+    let mesh = Mesh::builder().store(stores.clone()).retention(retention).build().await.unwrap();
+    let page = PageRequest::new(1, 1).unwrap();
+    let began = Instant::now();
+    while stores.gateway.revisions(of, page).await.unwrap().meta.total > 100 {
+        assert!(began.elapsed() < Duration::from_secs(30), "nobody trims the history");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    mesh.shutdown().await;
+    let (revisions, writes) = (database.rows("revisions").await, database.rows("writes").await);
+    assert_eq!(revisions, 100);
+    assert!((100..=120).contains(&writes), "{writes}: one for each revision, and each host");
+    let after = stores.gateway.state_at(of, RevisionNumber(901)).await.unwrap();
+    assert_eq!(format!("{after:?}"), format!("{before:?}"));
 }

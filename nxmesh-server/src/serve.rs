@@ -51,6 +51,7 @@ pub(crate) async fn prepare(
     let mut retention = Retention::default();
     retention.events = settings.keep_events;
     retention.audit_days = settings.keep_audit_days;
+    retention.revisions = settings.keep_revisions;
     let mesh = Mesh::builder()
         .store(open(store, &settings).await?)
         .master_key(master_key)

@@ -65,6 +65,11 @@ pub(crate) struct Settings {
     #[arg(long, env = "NXMESH_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = parse_origin)]
     pub(crate) allowed_origins: Vec<HeaderValue>,
 
+    /// How many revisions of each workspace are kept: the newest; 0 for all. Older ones are dropped
+    /// once there are a tenth more
+    #[arg(long, env = "NXMESH_KEEP_REVISIONS", default_value_t = Retention::default().revisions)]
+    pub(crate) keep_revisions: u64,
+
     /// How often agents report, in seconds
     #[arg(long, env = "NXMESH_HEARTBEAT_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) heartbeat_seconds: u64,

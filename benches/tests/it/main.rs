@@ -5,6 +5,7 @@ mod cluster;
 mod config;
 mod events;
 mod faults;
+mod idempotency;
 mod kills;
 mod load;
 mod outage;

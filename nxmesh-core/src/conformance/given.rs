@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Id, Revision, RevisionNumber, TokenHash, Trail,
+    Id, KeyedHash, Reservation, Revision, RevisionNumber, TokenHash, Trail,
     events::{EventType, NewEvent},
     from_json,
     gateway::{
@@ -196,6 +196,18 @@ pub fn event(of: OrganizationId, event_type: &str, seconds: i64) -> NewEvent {
 #[must_use]
 pub fn secret(of: &AgentSpec, text: &str) -> AgentSecret {
     AgentSecret { hash: TokenHash::of(text), agent_id: of.id, expires_at: Some(at(60)) }
+}
+
+/// A try of a request, at a time; its key is held for a minute. The numbers stand for hashes.
+#[must_use]
+pub fn reservation(key: u8, request: u8, seconds: i64) -> Reservation {
+    Reservation {
+        key: KeyedHash::from_bytes([key; 32]),
+        ticket: *id::<Reservation>().as_uuid(),
+        request: KeyedHash::from_bytes([request; 32]),
+        reserved_at: at(seconds),
+        expires_at: at(seconds + 60),
+    }
 }
 
 /// Stores a user.

@@ -16,6 +16,8 @@ pub mod commands;
 pub mod events;
 pub mod gateway;
 pub mod given;
+pub mod history;
+pub mod idempotency;
 pub mod leases;
 pub mod limits;
 pub mod links;
@@ -104,6 +106,17 @@ macro_rules! store_conformance_tests {
             the_audit_log_is_listed_as_filtered,
             the_audit_log_outlives_what_it_is_about,
         );
+        $crate::store_conformance_tests!(@ $open, history:
+            what_the_kept_revisions_were_stays_the_same,
+            dropped_revisions_are_gone,
+            no_revision_is_dropped_that_is_to_be_kept,
+            whoever_is_behind_what_is_kept_is_told_to_read_all,
+            revisions_are_dropped_some_at_a_time,
+            one_large_revision_is_folded_too,
+            long_histories_are_found,
+            a_workspace_goes_on_after_revisions_were_dropped,
+            revisions_are_dropped_while_changes_are_made,
+        );
         $crate::store_conformance_tests!(@ $open, commands:
             a_command_waits_for_its_agent_and_is_taken_once,
             an_answer_is_announced_and_kept,
@@ -115,6 +128,16 @@ macro_rules! store_conformance_tests {
             a_lease_that_is_not_renewed_ends,
             only_its_holder_returns_a_lease,
             of_many_at_once_one_takes_a_lease,
+        );
+        $crate::store_conformance_tests!(@ $open, idempotency:
+            a_key_is_reserved_once_and_says_what_for,
+            of_many_at_once_one_reserves_a_key,
+            an_answer_is_kept_beside_its_key,
+            an_answer_needs_the_ticket_that_holds_the_key,
+            a_released_key_is_free,
+            a_key_is_released_only_by_its_ticket_and_without_an_answer,
+            a_key_is_free_when_its_time_is_over,
+            keys_that_expired_are_dropped,
         );
         $crate::store_conformance_tests!(@ $open, limits:
             any_text_is_kept_as_it_is,

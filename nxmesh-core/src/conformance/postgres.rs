@@ -165,6 +165,15 @@ impl Database {
         run(&self.url, sql.to_owned()).await;
     }
 
+    /// How many rows a table of it has.
+    pub async fn rows(&self, table: &str) -> i64 {
+        let mut connection = connect(&self.url).await.expect("Postgres answers");
+        let sql = AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        let count = sqlx::query_scalar(sql).fetch_one(&mut connection).await;
+        let _ = connection.close().await;
+        count.expect("it may count them")
+    }
+
     /// How many connections to it are open.
     pub async fn connections(&self) -> i64 {
         let mut connection = connect(&self.server).await.expect("Postgres answers");

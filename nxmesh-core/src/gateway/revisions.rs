@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Actor, Error, Page, PageRequest, Result, Revision, RevisionNumber,
+    Actor, Error, ErrorKind, Page, PageRequest, Result, Revision, RevisionNumber,
     gateway::{
         GatewayWrite, RevisionDiff, RevisionState, Snapshot, Upstream, VirtualHost, conflict,
         context::{Context, Decision},
@@ -37,7 +37,8 @@ impl Revisions {
     /// A workspace as it was at a revision.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision.
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision, or it is
+    /// no longer kept.
     pub async fn get(
         &self,
         actor: &Actor,
@@ -45,8 +46,9 @@ impl Revisions {
         number: RevisionNumber,
     ) -> Result<RevisionState> {
         self.context.check(actor, of, Permission::Read).await?;
-        let missing = || Error::not_found("revision", number);
-        let revision = self.context.store.revision(of, number).await?.ok_or_else(missing)?;
+        let Some(revision) = self.context.store.revision(of, number).await? else {
+            return Err(self.missing(of, number).await?);
+        };
         let state = self.state(of, number).await?;
         Ok(RevisionState {
             revision,
@@ -60,8 +62,9 @@ impl Revisions {
     /// empty workspace.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision,
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) when too much is being rendered for others.
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision, or it is
+    /// no longer kept; [`Unavailable`](crate::ErrorKind::Unavailable) when too much is being rendered
+    /// for others.
     pub async fn diff(
         &self,
         actor: &Actor,
@@ -79,7 +82,8 @@ impl Revisions {
     /// a revision stay.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision,
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision, or it is
+    /// no longer kept,
     /// [`Forbidden`](crate::ErrorKind::Forbidden), [`Conflict`](crate::ErrorKind::Conflict) when
     /// two virtual hosts would meet on an agent that was not there then.
     pub async fn restore(
@@ -130,8 +134,25 @@ impl Revisions {
     }
 
     async fn state(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Snapshot> {
-        let missing = || Error::not_found("revision", number);
-        self.context.store.state_at(of, number).await?.ok_or_else(missing)
+        match self.context.store.state_at(of, number).await? {
+            Some(state) => Ok(state),
+            None => Err(self.missing(of, number).await?),
+        }
+    }
+
+    /// Why there is no such revision.
+    async fn missing(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Error> {
+        let kept = self.context.store.revisions(of, PageRequest::new(1, 1)?).await?;
+        let oldest = kept.data.first().map(|it| it.number);
+        Ok(match oldest.filter(|oldest| (RevisionNumber(1)..*oldest).contains(&number)) {
+            Some(oldest) => {
+                let message = format!(
+                    "revision {number} is no longer kept: the oldest that is kept is {oldest}"
+                );
+                Error::new(ErrorKind::NotFound, message)
+            }
+            None => Error::not_found("revision", number),
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, broadcast::error::RecvError, watch};
 use crate::{
     Error, Result, Tasks,
     gateway::{
-        GatewayStore, Moved, News, Snapshot,
+        GatewayStore, Moved, News, Snapshot, Writes,
         project::Published,
         queue::{Queue, Turn},
     },
@@ -100,8 +100,13 @@ impl Snapshots {
         if writes.revision == current.snapshot.revision() {
             return Ok(());
         }
+        let Writes { revision, writes: Some(writes) } = writes else {
+            let loaded = self.read(id).await?;
+            self.publish(Arc::new(loaded));
+            return Ok(());
+        };
         let mut snapshot = current.snapshot.as_ref().clone();
-        snapshot.apply(writes.revision, writes.writes);
+        snapshot.apply(revision, writes);
         self.publish(Arc::new(snapshot));
         Ok(())
     }
@@ -109,8 +114,7 @@ impl Snapshots {
     /// The store has lost changes: it was restored, or a replica that had not seen them took
     /// over. What it has now is what counts.
     async fn go_back(&self, id: WorkspaceId) -> Result<()> {
-        let loaded = self.store.snapshot(id).await?;
-        let loaded = loaded.ok_or_else(|| Error::not_found("workspace", id))?;
+        let loaded = self.read(id).await?;
         let revision = loaded.revision();
         tracing::warn!(workspace_id = %id, %revision, "the store went back to an older revision");
         if let Some(entry) = self.lock().workspaces.get(&id) {
@@ -200,12 +204,16 @@ impl Snapshots {
     }
 
     async fn load(&self, id: WorkspaceId) -> Result<watch::Receiver<Arc<Published>>> {
-        let loaded = self.store.snapshot(id).await?;
-        let loaded = loaded.ok_or_else(|| Error::not_found("workspace", id))?;
+        let loaded = self.read(id).await?;
         let receiver = self.lock().keep(loaded);
         // What was committed between reading and keeping was announced to nobody.
         self.refresh(id).await?;
         Ok(receiver)
+    }
+
+    async fn read(&self, id: WorkspaceId) -> Result<Snapshot> {
+        let loaded = self.store.snapshot(id).await?;
+        loaded.ok_or_else(|| Error::not_found("workspace", id))
     }
 
     fn known(&self, id: WorkspaceId) -> Option<watch::Receiver<Arc<Published>>> {
@@ -250,5 +258,37 @@ impl Known {
         {
             self.workspaces.remove(&oldest);
         }
+    }
+}
+
+#[cfg(all(test, feature = "conformance"))]
+mod tests {
+    use super::*;
+    use crate::{
+        conformance::given,
+        gateway::GatewayWrite,
+        store::{Stores, memory::MemoryStore},
+    };
+
+    #[tokio::test]
+    async fn whoever_is_behind_the_history_misses_no_removal() {
+        let stores = Stores::from(MemoryStore::new());
+        let id = given::stored_workspace(&stores).await.0.id;
+        let [gone, stays] = ["gone", "stays"].map(|it| Arc::new(given::virtual_host(id, it, 0)));
+        let put = |host: &Arc<_>| GatewayWrite::PutVirtualHost(Arc::clone(host));
+        stores.gateway.commit(given::change(id, 0, vec![put(&gone)])).await.unwrap();
+        let snapshots = Snapshots::new(Arc::clone(&stores.gateway));
+        let hosts = async || {
+            let current = snapshots.get(id).await.unwrap();
+            current.snapshot.virtual_hosts().keys().copied().collect::<Vec<_>>()
+        };
+        assert_eq!(hosts().await, [gone.id]);
+        let remove = vec![GatewayWrite::DeleteVirtualHost(gone.id)];
+        stores.gateway.commit(given::change(id, 1, remove)).await.unwrap();
+        stores.gateway.commit(given::change(id, 2, vec![put(&stays)])).await.unwrap();
+        let dropped = stores.gateway.drop_revisions(id, std::num::NonZeroU64::MIN).await.unwrap();
+        assert_eq!(dropped, 2);
+        snapshots.refresh(id).await.unwrap();
+        assert_eq!(hosts().await, [stays.id]);
     }
 }

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Debug, num::NonZeroU64, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -21,7 +21,8 @@ pub const MAX_WAITING_COMMANDS: usize = 16;
 /// What the gateway area asks of a database: the same one that holds the tenancy area.
 ///
 /// Reads see every change that was answered before they began. A call whose future is
-/// dropped is done whole or not at all, and harms no later call. Several servers may work
+/// dropped is done whole or not at all, and harms no later call. A change that fails and may
+/// have been made all the same says so ([`Error::undecided`](crate::Error::undecided)). Several servers may work
 /// on one store, where the store allows that.
 #[async_trait]
 pub trait GatewayStore: Debug + Send + Sync + 'static {
@@ -33,7 +34,8 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     async fn heads(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RevisionNumber>>;
 
     /// What was written after revision `after`, oldest first, and the revision this leads to;
-    /// `None` when there is no such workspace.
+    /// `None` when there is no such workspace. Where revisions were dropped since, what was
+    /// written is not told: the whole workspace must be read.
     async fn writes_since(&self, of: WorkspaceId, after: RevisionNumber) -> Result<Option<Writes>>;
 
     /// `None` when there is no such virtual host.
@@ -62,15 +64,23 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     /// The registration token or credential with this hash.
     async fn agent_secret(&self, hash: &TokenHash) -> Result<Option<AgentSecret>>;
 
-    /// One state of a workspace; `None` when there is no such revision.
+    /// One state of a workspace; `None` when there is no such revision, or not any more.
     async fn revision(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Option<Revision>>;
 
     /// In order of their numbers.
     async fn revisions(&self, of: WorkspaceId, page: PageRequest) -> Result<Page<Revision>>;
 
     /// A workspace as the history made it up to a revision, 0 being empty; `None` when there is
-    /// no such workspace or revision.
+    /// no such workspace or revision, or not any more.
     async fn state_at(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Option<Snapshot>>;
+
+    /// Workspaces that have more revisions than this; some of them, if they are many.
+    async fn long_histories(&self, more_than: u64) -> Result<Vec<WorkspaceId>>;
+
+    /// Drops the oldest revisions of a workspace but for the newest `keep`; some of them, if they
+    /// are many. Answers how many: call it again until that is 0. What the workspace is, and was
+    /// at those that are kept, stays the same.
+    async fn drop_revisions(&self, of: WorkspaceId, keep: NonZeroU64) -> Result<u64>;
 
     /// Applies all of `change`, or nothing, and then announces it. An object that several of
     /// its steps write ends as the last one writes it.
@@ -193,8 +203,8 @@ pub struct Step {
 pub struct Writes {
     /// The head.
     pub revision: RevisionNumber,
-    /// What led to it.
-    pub writes: Vec<GatewayWrite>,
+    /// What led to it; `None` when the history does not go back so far.
+    pub writes: Option<Vec<GatewayWrite>>,
 }
 
 /// One write to one object.

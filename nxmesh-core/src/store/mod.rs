@@ -1,7 +1,9 @@
 //! The backends of the storage contracts, a folder each.
 //!
 //! A contract lives with its area: [`TenancyStore`](crate::tenancy::TenancyStore),
-//! [`GatewayStore`](crate::gateway::GatewayStore), [`EventStore`](crate::events::EventStore).
+//! [`GatewayStore`](crate::gateway::GatewayStore), [`EventStore`](crate::events::EventStore). Those
+//! of no area are at the root: [`LeaseStore`](crate::LeaseStore),
+//! [`IdempotencyStore`](crate::IdempotencyStore).
 
 pub mod memory;
 #[cfg(feature = "postgres")]
@@ -21,6 +23,10 @@ mod tables;
 mod transfer;
 
 use self::{check::check_trail, slug::slug_taken};
+
+/// How many rows are dropped together at most, so that nobody else waits for long.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+const TOGETHER: u64 = 1000;
 
 pub use self::stores::Stores;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

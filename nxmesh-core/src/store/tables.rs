@@ -79,6 +79,7 @@ pub(super) const TABLES: &[Table] = &[
             ("revision", Integer),
             ("created_at", Integer),
             ("body", Text),
+            ("horizon", Integer),
         ],
         key: 1,
     },
@@ -145,6 +146,18 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "agent_secrets",
         columns: &[("hash", Bytes), ("agent_id", Uuid), ("expires_at", Integer)],
+        key: 1,
+    },
+    Table {
+        name: "idempotency_keys",
+        columns: &[
+            ("hash", Bytes),
+            ("ticket", Uuid),
+            ("request", Bytes),
+            ("reserved_at", Integer),
+            ("expires_at", Integer),
+            ("answer", Bytes),
+        ],
         key: 1,
     },
 ];

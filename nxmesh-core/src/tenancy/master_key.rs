@@ -7,7 +7,7 @@ use aes_gcm::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rand::RngExt;
 
-use crate::{Error, ErrorKind, Result, Secret};
+use crate::{Error, ErrorKind, KeyedHash, Result, Secret};
 
 const NONCE: usize = 12;
 
@@ -80,6 +80,17 @@ impl MasterKey {
         open.map(Secret::new).map_err(|_| bad())
     }
 
+    /// A hash of these parts, in this order; one for another `purpose` is another one.
+    #[must_use]
+    pub fn hash(&self, purpose: &str, parts: &[&[u8]]) -> KeyedHash {
+        let key = Secret::new(blake3::derive_key("nxmesh keyed hashes", self.0.expose()));
+        let mut hasher = blake3::Hasher::new_keyed(key.expose());
+        for part in [purpose.as_bytes()].iter().chain(parts) {
+            hasher.update(&(part.len() as u64).to_be_bytes()).update(part);
+        }
+        KeyedHash::from_bytes(*hasher.finalize().as_bytes())
+    }
+
     fn cipher(&self) -> Aes256Gcm {
         Aes256Gcm::new(self.0.expose().into())
     }
@@ -125,6 +136,11 @@ mod tests {
         assert!(MasterKey::generate().open("password", &sealed).is_err());
         assert!(key.open("password", &Sealed(sealed.0[..20].to_vec())).is_err());
         assert!(key.open("password", &Sealed(Vec::new())).is_err());
+        let hash = key.hash("request", &[b"ab", b"c"]);
+        assert_eq!(hash, key.hash("request", &[b"ab", b"c"]));
+        assert_ne!(hash, key.hash("request", &[b"a", b"bc"]));
+        assert_ne!(hash, key.hash("key", &[b"ab", b"c"]));
+        assert_ne!(hash, MasterKey::generate().hash("request", &[b"ab", b"c"]));
         let copy = MasterKey::parse(key.to_text().expose()).unwrap();
         assert!(copy.open("password", &sealed).is_ok());
     }

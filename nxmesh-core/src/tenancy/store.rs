@@ -15,7 +15,8 @@ use crate::{
 /// What the tenancy area asks of a database.
 ///
 /// Reads see every change that was answered before they began. A call whose future is
-/// dropped is done whole or not at all, and harms no later call.
+/// dropped is done whole or not at all, and harms no later call. A change that fails and may
+/// have been made all the same says so ([`Error::undecided`](crate::Error::undecided)).
 #[async_trait]
 pub trait TenancyStore: Debug + Send + Sync + 'static {
     /// `None` when there is no such user.

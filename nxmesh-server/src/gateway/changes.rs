@@ -10,7 +10,7 @@ use nxmesh_core::{
     tenancy::Workspace,
 };
 
-use crate::http::{ApiError, Authenticated, Body, IdPath, ListQuery};
+use crate::http::{ApiError, Authenticated, Body, IdPath, ListQuery, Shown};
 
 pub(super) async fn apply(
     State(mesh): State<Mesh>,
@@ -21,7 +21,7 @@ pub(super) async fn apply(
 ) -> Result<Response, ApiError> {
     let changes = mesh.gateway().changes();
     if query.only_flag("dry_run")? {
-        return Ok(Json(changes.dry_run(&actor, workspace, set).await?).into_response());
+        return Ok(Shown(changes.dry_run(&actor, workspace, set).await?).into_response());
     }
     let applied = changes.apply(&actor, workspace, set).await?;
     let location = format!("/v1/workspaces/{workspace}/revisions/{}", applied.revision.number);
@@ -33,6 +33,6 @@ pub(super) async fn preview(
     Authenticated(actor): Authenticated,
     IdPath(workspace): IdPath<Workspace>,
     Body(set): Body<NewChangeSet>,
-) -> Result<Json<ChangePreview>, ApiError> {
-    Ok(Json(mesh.gateway().changes().preview(&actor, workspace, set).await?))
+) -> Result<Shown<ChangePreview>, ApiError> {
+    Ok(Shown(mesh.gateway().changes().preview(&actor, workspace, set).await?))
 }

@@ -1,7 +1,7 @@
 use axum::{Json, extract::State, response::IntoResponse};
 use http::header;
 use nxmesh_core::{
-    Mesh, Page, Revision, RevisionNumber,
+    Error, Mesh, Page, Revision, RevisionNumber,
     gateway::{RevisionDiff, RevisionState},
     tenancy::Workspace,
 };
@@ -41,6 +41,7 @@ pub(super) async fn restore(
     let revisions = mesh.gateway().revisions();
     let head: RevisionNumber = revisions.restore(&actor, workspace, number).await?;
     let location = format!("/v1/workspaces/{workspace}/revisions/{head}");
-    let state = revisions.get(&actor, workspace, head).await?;
+    // It is restored, also if it cannot be shown.
+    let state = revisions.get(&actor, workspace, head).await.map_err(Error::undecided)?;
     Ok(([(header::LOCATION, location)], Json(state.revision)))
 }

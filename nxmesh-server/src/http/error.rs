@@ -1,20 +1,24 @@
+use std::borrow::Cow;
+
 use axum::{
     Json,
     body::Body,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use nxmesh_core::{Error, ErrorKind, FieldError};
-use serde::Serialize;
+use nxmesh_core::{Error, ErrorKind, FieldCode, FieldError};
+use serde::{Deserialize, Serialize};
 
 /// An answer that is an error. Its body is written by the outermost layer, which
 /// knows the id of the request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ApiError {
-    status: StatusCode,
-    code: &'static str,
+    status: u16,
+    code: Cow<'static, str>,
     message: String,
     details: Vec<FieldError>,
+    /// Whether something may have been changed all the same.
+    undecided: bool,
 }
 
 #[derive(Serialize)]
@@ -24,7 +28,7 @@ struct Envelope<'a> {
 
 #[derive(Serialize)]
 struct Content<'a> {
-    code: &'static str,
+    code: &'a str,
     message: &'a str,
     request_id: &'a str,
     details: &'a [FieldError],
@@ -32,7 +36,14 @@ struct Content<'a> {
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: Vec::new() }
+        Self {
+            status: status.as_u16(),
+            code: Cow::Borrowed(code),
+            message: message.into(),
+            details: Vec::new(),
+            // Of a failure that nobody foresaw nothing is known.
+            undecided: status == StatusCode::INTERNAL_SERVER_ERROR,
+        }
     }
 
     pub(crate) fn unknown_path() -> Self {
@@ -54,13 +65,24 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message)
     }
 
-    pub(crate) fn panicked() -> Response {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "INTERNAL_ERROR",
-            "the server failed; its log says how",
-        )
-        .into_response()
+    pub(crate) fn panicked() -> Self {
+        let message = "the server failed; its log says how";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
+    }
+
+    pub(super) fn under_way() -> Self {
+        let message = "the same request is under way, or was cut off less than a minute ago";
+        let field = FieldError {
+            field: "Idempotency-Key".to_owned(),
+            message: "is in use".to_owned(),
+            code: FieldCode::Duplicate,
+        };
+        Self { details: vec![field], ..Self::new(StatusCode::CONFLICT, "CONFLICT", message) }
+    }
+
+    /// Whether it is certain that nothing was changed.
+    pub(super) const fn changed_nothing(&self) -> bool {
+        !self.undecided
     }
 
     pub(crate) fn unreadable_body() -> Self {
@@ -78,7 +100,7 @@ impl ApiError {
 
     /// The body, now that the id of the request is known.
     pub(crate) fn envelope<'a>(&'a self, request_id: &'a str) -> impl Serialize + 'a {
-        let Self { status: _, code, message, details } = self;
+        let Self { status: _, code, message, details, undecided: _ } = self;
         Envelope { error: Content { code, message, request_id, details } }
     }
 
@@ -113,15 +135,18 @@ impl From<Error> for ApiError {
             tracing::error!(%error, source, "request failed");
         }
         let message = error.message().to_owned();
-        Self { status, code, message, details: error.fields().to_vec() }
+        let undecided = error.is_undecided() || status == StatusCode::INTERNAL_SERVER_ERROR;
+        let details = error.fields().to_vec();
+        Self { undecided, details, ..Self::new(status, code, message) }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = self.status;
-        if self.status == StatusCode::UNAUTHORIZED {
+        let status = StatusCode::from_u16(self.status);
+        *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if response.status() == StatusCode::UNAUTHORIZED {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -16,12 +16,16 @@ use serde::de::DeserializeOwned;
 use crate::http::{ApiError, Budget, RequestId};
 
 /// Who asks, by the access token or API key of the request.
+#[derive(Debug, Clone)]
 pub(crate) struct Authenticated(pub(crate) Actor);
 
 impl FromRequestParts<Mesh> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, mesh: &Mesh) -> Result<Self, ApiError> {
+        if let Some(known) = parts.extensions.get::<Self>() {
+            return Ok(known.clone());
+        }
         let missing =
             || ApiError::unauthorized("log in, and send `Authorization: Bearer ACCESS_TOKEN`");
         let header = parts.headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
@@ -29,7 +33,10 @@ impl FromRequestParts<Mesh> for Authenticated {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(missing());
         }
-        authenticate(parts, mesh, token.trim()).await.map(Self)
+        let known = Self(authenticate(parts, mesh, token.trim()).await?);
+        // Whoever asks next needs no second proof, and is not counted twice.
+        parts.extensions.insert(known.clone());
+        Ok(known)
     }
 }
 
@@ -128,18 +135,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state).await.map_err(
-            |error: BytesRejection| match error.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(),
-                _ => ApiError::unreadable_body(),
-            },
-        )?;
+        let bytes = body_of(request, state).await?;
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let value = from_json(&mut json)?;
         json.end()
             .map_err(|error| invalid("body", FieldCode::InvalidFormat, &error.to_string()))?;
         Ok(Self(value))
     }
+}
+
+/// The whole body, if it is not too large.
+pub(super) async fn body_of<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<Bytes, ApiError> {
+    let read = Bytes::from_request(request, state).await;
+    read.map_err(|error: BytesRejection| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(),
+        _ => ApiError::unreadable_body(),
+    })
 }
 
 /// The condition in `If-Match`.
@@ -237,7 +251,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     }
 }
 
-fn invalid(field: &str, code: FieldCode, message: &str) -> Error {
+pub(super) fn invalid(field: &str, code: FieldCode, message: &str) -> Error {
     let (field, message) = (field.to_owned(), message.to_owned());
     Error::invalid(vec![FieldError { field, message, code }])
 }

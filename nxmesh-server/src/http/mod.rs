@@ -2,6 +2,7 @@
 
 pub(crate) mod error;
 pub(crate) mod extract;
+mod idempotency;
 pub(crate) mod limits;
 mod probe;
 pub(crate) mod reply;
@@ -17,7 +18,7 @@ pub(crate) use self::{
         RevisionPath,
     },
     limits::{Budget, LoginAllowed},
-    reply::{Created, Object},
+    reply::{Created, Object, Shown},
     request_id::RequestId,
     routes::Routes,
 };

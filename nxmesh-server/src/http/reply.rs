@@ -12,6 +12,21 @@ pub(crate) struct Object<T>(pub(crate) T, pub(crate) ETag);
 /// An object that was made, with its tag and its path.
 pub(crate) struct Created<T>(pub(crate) T, pub(crate) ETag, pub(crate) String);
 
+/// What would be, or is now: nothing was changed, and whoever asks again is answered anew.
+pub(crate) struct Shown<T>(pub(crate) T);
+
+/// Marks an answer that goes with no change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NothingChanged;
+
+impl<T: Serialize> IntoResponse for Shown<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.0).into_response();
+        response.extensions_mut().insert(NothingChanged);
+        response
+    }
+}
+
 impl<T: Serialize> IntoResponse for Object<T> {
     fn into_response(self) -> Response {
         let mut response = Json(self.0).into_response();

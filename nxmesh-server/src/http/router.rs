@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, middleware, response::IntoResponse, routing::get};
 use http::{HeaderName, Method};
 use nxmesh_core::Mesh;
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
@@ -8,7 +8,7 @@ use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 use crate::{
     events, gateway,
     http::{
-        ApiError, HttpSettings, Route, Routes,
+        ApiError, HttpSettings, Route, Routes, idempotency,
         limits::{self, Limits},
         probe, request_id,
     },
@@ -38,8 +38,9 @@ pub fn http(mesh: Mesh) -> Router {
 /// The same with other settings.
 pub fn http_with(mesh: Mesh, settings: &HttpSettings) -> Router {
     let limits = Limits::new(settings);
+    let once = middleware::from_fn_with_state(mesh.clone(), idempotency::layer);
     let router = Router::new()
-        .nest("/v1", v1().into_router())
+        .nest("/v1", v1().into_router().route_layer(once))
         .layer(middleware::from_fn_with_state(limits, limits::layer))
         .route("/.well-known/jwks.json", get(tenancy::jwks))
         .route("/healthz", get(probe::alive))
@@ -47,7 +48,7 @@ pub fn http_with(mesh: Mesh, settings: &HttpSettings) -> Router {
         .fallback(async || ApiError::unknown_path())
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(CatchPanicLayer::custom(|_| ApiError::panicked()))
+        .layer(CatchPanicLayer::custom(|_| ApiError::panicked().into_response()))
         .layer(middleware::from_fn(request_id::layer));
     let router = match settings.allowed_origins.is_empty() {
         true => router,
@@ -59,9 +60,10 @@ pub fn http_with(mesh: Mesh, settings: &HttpSettings) -> Router {
 /// What browsers are told: scripts of these origins may send and see all that the API has.
 fn cors(settings: &HttpSettings) -> CorsLayer {
     let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
-    let sent = ["authorization", "content-type", "if-match", "x-request-id"];
+    let sent = ["authorization", "content-type", "idempotency-key", "if-match", "x-request-id"];
     let shown = [
         "etag",
+        "idempotency-replayed",
         "location",
         "retry-after",
         "x-ratelimit-limit",

@@ -23,7 +23,7 @@ pub(crate) struct Given {
     pub(crate) base: String,
     http: reqwest::Client,
     _server: JoinSet<()>,
-    _folder: Option<TempDir>,
+    pub(crate) folder: Option<TempDir>,
 }
 
 /// What came back.
@@ -31,6 +31,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: reqwest::header::HeaderMap,
     pub(crate) body: Value,
+    pub(crate) text: String,
 }
 
 impl Answer {
@@ -73,8 +74,12 @@ async fn given_with(
     folder: Option<TempDir>,
     settings: HttpSettings,
 ) -> Given {
-    let mesh =
-        Mesh::builder().store(store).master_key(MasterKey::generate()).build().await.unwrap();
+    let mesh = Mesh::builder().store(store).master_key(MasterKey::generate());
+    served(mesh.build().await.unwrap(), folder, settings).await
+}
+
+/// A server of this control plane, which has nobody in it yet.
+pub(crate) async fn served(mesh: Mesh, folder: Option<TempDir>, settings: HttpSettings) -> Given {
     mesh.tenancy().users().create(EMAIL, PASSWORD.to_owned().into()).await.unwrap();
     mesh.tenancy()
         .users()
@@ -90,7 +95,7 @@ async fn given_with(
     let client = Client::new(&base).unwrap();
     client.auth().login(EMAIL, PASSWORD).await.unwrap();
     let http = reqwest::Client::builder().build().unwrap();
-    Given { mesh, client, base, http, _server: server, _folder: folder }
+    Given { mesh, client, base, http, _server: server, folder }
 }
 
 impl Given {
@@ -176,7 +181,8 @@ async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await.unwrap();
-    Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
+    Answer { status, headers, body, text }
 }
 
 pub(crate) fn upstream(name: &str) -> NewUpstream {

@@ -17,6 +17,7 @@ mod envelope;
 mod events;
 mod given;
 mod grpc;
+mod idempotency;
 mod limits;
 mod organizations;
 mod previews;

@@ -1,14 +1,18 @@
 //! What a workspace was, how it differs, and how it comes back.
 
+use std::num::NonZeroU64;
+
 use futures::TryStreamExt;
 use nxmesh_core::{
-    MergePatch, RevisionNumber,
+    MergePatch, Mesh, RevisionNumber,
     gateway::{NewLocation, ObjectKind},
+    store::{Stores, memory::MemoryStore},
 };
+use nxmesh_server::HttpSettings;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::given::{Given, host, server, server_on_sqlite, upstream};
+use crate::given::{Given, host, served, server, server_on_sqlite, upstream};
 
 async fn history(server: &Given) -> nxmesh_core::tenancy::WorkspaceId {
     let workspace = server.workspace().await.id;
@@ -101,4 +105,45 @@ async fn a_restored_revision_is_a_new_one() {
     let emptied = revisions.restore(workspace, RevisionNumber(5)).await.unwrap();
     assert_eq!(emptied.number.0, 7);
     assert!(server.client.virtual_hosts().get(kept.id).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_revision_that_is_no_longer_kept_is_told_as_that() {
+    let stores = Stores::from(MemoryStore::new());
+    let mesh = Mesh::builder().store(stores.clone()).build().await.unwrap();
+    let server = served(mesh, None, HttpSettings::default()).await;
+    let workspace = history(&server).await;
+    let keep = NonZeroU64::new(2).unwrap();
+    assert_eq!(stores.gateway.drop_revisions(workspace, keep).await.unwrap(), 3);
+    let of = format!("/v1/workspaces/{workspace}/revisions");
+    let list = server.send(Method::GET, &of, None).await;
+    assert_eq!(
+        (&list.body["data"][0]["number"], &list.body["meta"]["total"]),
+        (&json!(4), &json!(2))
+    );
+    let gone = [
+        (Method::GET, "1"),
+        (Method::GET, "3"),
+        (Method::GET, "3/diff/4"),
+        (Method::GET, "4/diff/3"),
+        (Method::POST, "3/restore"),
+    ];
+    for (method, path) in gone {
+        let answer = server.send(method, &format!("{of}/{path}"), None).await;
+        assert_eq!(answer.refusal(), (404, "NOT_FOUND", vec![]), "{path}");
+        let message = answer.body["error"]["message"].as_str().unwrap();
+        let wanted = "is no longer kept: the oldest that is kept is 4";
+        assert!(message.ends_with(wanted), "{path}: {message}");
+    }
+    for path in ["0", "6", "0/diff/6"] {
+        let answer = server.send(Method::GET, &format!("{of}/{path}"), None).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(!answer.text.contains("no longer kept"), "{path}: {}", answer.text);
+    }
+    for path in ["4", "5", "0/diff/4", "5/diff/0"] {
+        let answer = server.send(Method::GET, &format!("{of}/{path}"), None).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+    }
+    let restored = server.client.revisions().restore(workspace, RevisionNumber(4)).await.unwrap();
+    assert_eq!(restored.number.0, 6);
 }

@@ -1,9 +1,9 @@
-use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, num::NonZeroU64, time::Duration};
 
 use uuid::Uuid;
 
 use crate::{
-    Id, PageRequest, Result, RevisionNumber, TokenHash, Trail,
+    Id, KeyedHash, PageRequest, Reservation, Result, RevisionNumber, TokenHash, Trail,
     conformance::given,
     events::{EventId, NewEvent},
     gateway::{
@@ -12,7 +12,7 @@ use crate::{
     },
     store::Stores,
     tenancy::{
-        ApiKeyId, AuditFilter, Email, Organization, OrganizationId, TenancyChange, UserId,
+        ApiKeyId, AuditFilter, Email, Organization, OrganizationId, Sealed, TenancyChange, UserId,
         WorkspaceId,
     },
 };
@@ -42,6 +42,10 @@ pub(super) enum Change {
     Answer(CommandId, CommandOutcome),
     DropExpired(i64),
     TakeLease(String, Uuid),
+    DropRevisions(WorkspaceId, NonZeroU64),
+    Reserve(Reservation),
+    Complete(KeyedHash, Uuid, Sealed),
+    Release(KeyedHash, Uuid),
     ReturnLease(String, Uuid),
 }
 
@@ -51,7 +55,7 @@ fn seen() -> Vec<NewEvent> {
 
 impl Change {
     pub(super) async fn apply(&self, stores: &Stores) -> String {
-        let Stores { tenancy, gateway, events, leases } = stores;
+        let Stores { tenancy, gateway, events, leases, idempotency } = stores;
         match self {
             Self::Tenancy(change, trail) => {
                 text(tenancy.commit(change.as_ref().clone(), trail.clone()).await)
@@ -77,12 +81,51 @@ impl Change {
             Self::DropExpired(before) => {
                 let before = given::at(*before);
                 let tokens = text(tenancy.drop_expired(before).await);
-                tokens + &text(gateway.drop_expired(before).await)
+                let secrets = text(gateway.drop_expired(before).await);
+                tokens + &secrets + &text(idempotency.drop_expired(before).await)
             }
             Self::TakeLease(name, holder) => text(leases.take_lease(name, *holder, LONG).await),
             Self::ReturnLease(name, holder) => text(leases.return_lease(name, *holder).await),
+            Self::DropRevisions(of, keep) => drop_revisions(stores, *of, *keep).await,
+            Self::Reserve(reservation) => text(idempotency.reserve(reservation).await),
+            Self::Complete(key, ticket, answer) => {
+                text(idempotency.complete(key, *ticket, answer).await)
+            }
+            Self::Release(key, ticket) => text(idempotency.release(key, *ticket).await),
         }
     }
+}
+
+/// Drops revisions, all at once. Whatever is kept must be as it was, to the letter.
+async fn drop_revisions(stores: &Stores, of: WorkspaceId, keep: NonZeroU64) -> String {
+    let long = stores.gateway.long_histories(keep.get()).await.map(|it| it.contains(&of));
+    let before = kept(stores, of, keep).await;
+    let mut dropped = 0;
+    let answer = loop {
+        match stores.gateway.drop_revisions(of, keep).await {
+            Ok(0) => break Ok(dropped),
+            Ok(count) => dropped += count,
+            Err(error) => break Err(error),
+        }
+    };
+    assert_eq!(kept(stores, of, keep).await, before, "dropping revisions changed what is kept");
+    text(long) + &text(answer)
+}
+
+/// The workspace, and all that is to be kept of its history.
+async fn kept(stores: &Stores, of: WorkspaceId, keep: NonZeroU64) -> Vec<String> {
+    let heads = stores.gateway.heads(&[of]).await.unwrap_or_default();
+    let head = heads.get(&of).map_or(0, |it| it.0);
+    let mut kept = vec![text(stores.gateway.snapshot(of).await)];
+    let oldest = (head + 1).saturating_sub(keep.get()).max(1);
+    for number in std::iter::once(0).chain(oldest..=head).map(RevisionNumber) {
+        kept.push(text(stores.gateway.state_at(of, number).await));
+        kept.push(text(stores.gateway.revision(of, number).await));
+        if number.0 > 0 {
+            kept.push(text(stores.gateway.writes_since(of, number).await));
+        }
+    }
+    kept
 }
 
 #[derive(Debug)]
@@ -113,7 +156,7 @@ pub(super) enum Read {
 
 impl Read {
     pub(super) async fn apply(&self, stores: &Stores) -> String {
-        let Stores { tenancy, gateway, events, leases: _ } = stores;
+        let Stores { tenancy, gateway, events, leases: _, idempotency: _ } = stores;
         match self {
             Self::User(id) => text(tenancy.user(*id).await),
             Self::UserByEmail(email) => text(tenancy.user_by_email(email).await),

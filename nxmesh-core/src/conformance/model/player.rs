@@ -1,6 +1,6 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "only some changes leave something to learn")]
 
-use std::sync::Arc;
+use std::{num::NonZeroU64, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::moves::{Change, Read};
 use crate::{
-    Id, PageRequest, Revision, RevisionNumber, TokenHash, Trail,
+    Id, PageRequest, Reservation, Revision, RevisionNumber, TokenHash, Trail,
     conformance::given,
     events::EventType,
     gateway::{
@@ -18,7 +18,8 @@ use crate::{
     },
     tenancy::{
         ApiKey, ApiKeyId, AuditFilter, Cascade, Email, MasterKey, Organization, PasswordHash,
-        RefreshToken, Role, SealedSigningKey, Settings, Slug, TenancyChange, UserId, Workspace,
+        RefreshToken, Role, Sealed, SealedSigningKey, Settings, Slug, TenancyChange, UserId,
+        Workspace,
     },
 };
 
@@ -36,6 +37,7 @@ pub(super) struct Player {
     commands: Vec<CommandId>,
     refresh_tokens: Vec<TokenHash>,
     secrets: Vec<TokenHash>,
+    reservations: Vec<Reservation>,
     signing_key: SealedSigningKey,
 }
 
@@ -62,6 +64,7 @@ impl Player {
             commands: vec![given::id()],
             refresh_tokens: vec![TokenHash::of("unknown")],
             secrets: vec![TokenHash::of("unknown")],
+            reservations: vec![given::reservation(0, 0, 0)],
             signing_key: SealedSigningKey { kid: "kid".to_owned(), sealed },
         }
     }
@@ -121,12 +124,17 @@ impl Player {
     }
 
     pub(super) fn change(&mut self) -> Change {
-        match self.below(20) {
+        match self.below(22) {
             0 if self.below(20) == 0 => {
                 Change::DropTrail(self.below(20) as i64, 40 + self.below(100))
             }
             0..=5 => self.tenancy(),
-            6..=13 => self.gateway(),
+            // Now and then, so that histories grow in between; each is read whole.
+            20 if self.below(3) == 0 => {
+                let keep = NonZeroU64::MIN.saturating_add(self.below(8));
+                Change::DropRevisions(self.pick(|it| &it.workspaces).workspace.id, keep)
+            }
+            6..=13 | 20 => self.gateway(),
             14 => {
                 let agent = self.agent();
                 match self.below(2) {
@@ -154,6 +162,7 @@ impl Player {
                     }
                 }
             }
+            19 => self.request(),
             _ => {
                 let name = format!("lease{}", self.below(3));
                 let holder = Uuid::from_u128(self.below(3).into());
@@ -162,6 +171,21 @@ impl Player {
                     1 => Change::ReturnLease(name, holder),
                     _ => Change::TakeLease(name, holder),
                 }
+            }
+        }
+    }
+
+    fn request(&mut self) -> Change {
+        let Reservation { key, ticket, .. } = self.pick(|it| &it.reservations);
+        match self.below(6) {
+            0 => Change::Release(key, ticket),
+            1 | 2 => {
+                let answer = vec![0xff; self.below(9) as usize];
+                Change::Complete(key, ticket, Sealed::from_bytes(answer))
+            }
+            _ => {
+                let (key, request) = (self.below(6) as u8, self.below(3) as u8);
+                Change::Reserve(given::reservation(key, request, self.below(100) as i64))
             }
         }
     }
@@ -366,6 +390,7 @@ impl Player {
             Change::OpenSession(_, session, _) => self.sessions.push(*session),
             Change::AddCommand(command) => self.commands.push(command.id),
             Change::AddSecret(secret) => self.secrets.push(secret.hash),
+            Change::Reserve(reservation) => self.reservations.push(reservation.clone()),
             Change::Tenancy(change, _) if done => self.learn_tenancy(change),
             Change::Gateway(change) if done => self.learn_gateway(change),
             _ => {}

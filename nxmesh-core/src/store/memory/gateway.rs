@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, num::NonZeroU64, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -44,7 +44,8 @@ impl GatewayStore for MemoryStore {
         let state = self.lock();
         let Some(head) = state.workspaces.get(&of) else { return Ok(None) };
         let later = head.history.iter().filter(|(revision, _)| revision.number > after);
-        let writes = later.flat_map(|(_, writes)| writes.iter().cloned()).collect();
+        let known = after >= head.base.revision();
+        let writes = known.then(|| later.flat_map(|(_, writes)| writes.iter().cloned()).collect());
         Ok(Some(Writes { revision: head.number(), writes }))
     }
 
@@ -111,9 +112,24 @@ impl GatewayStore for MemoryStore {
         let head = state.workspaces.get(&of).filter(|head| number <= head.number());
         let Some(head) = head else { return Ok(None) };
         let until = head.history.iter().filter(|(revision, _)| revision.number <= number);
-        let mut snapshot = Snapshot::empty(of, head.workspace.organization_id);
+        let mut snapshot = match number {
+            RevisionNumber(0) => Snapshot::empty(of, head.workspace.organization_id),
+            _ if number < head.base.revision() => return Ok(None),
+            _ => head.base.clone(),
+        };
         snapshot.apply(number, until.flat_map(|(_, writes)| writes.iter().cloned()));
         Ok(Some(snapshot))
+    }
+
+    async fn long_histories(&self, more_than: u64) -> Result<Vec<WorkspaceId>> {
+        let state = self.lock();
+        let long = state.workspaces.iter().filter(|(_, head)| head.revisions() > more_than);
+        Ok(long.map(|(id, _)| *id).collect())
+    }
+
+    async fn drop_revisions(&self, of: WorkspaceId, keep: NonZeroU64) -> Result<u64> {
+        let mut state = self.lock();
+        Ok(state.workspaces.get_mut(&of).map_or(0, |head| head.drop_revisions(keep.get())))
     }
 
     async fn commit(&self, change: GatewayChange) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod events;
 mod gateway;
+mod idempotency;
 mod leases;
 mod state;
 mod tenancy;

@@ -1,17 +1,18 @@
 use std::{
     collections::{BTreeMap, VecDeque},
+    mem,
     sync::Arc,
 };
 
 use crate::{
-    Error, ErrorKind, Result, Revision, RevisionNumber, TokenHash,
+    Error, ErrorKind, KeyedHash, Reservation, Result, Revision, RevisionNumber, TokenHash,
     events::{Event, EventId},
     gateway::{
-        AgentId, AgentRecord, AgentSecret, GatewayWrite, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId,
+        AgentId, AgentRecord, AgentSecret, GatewayWrite, Snapshot, Upstream, UpstreamId,
+        VirtualHost, VirtualHostId,
     },
     tenancy::{
-        ApiKey, ApiKeyId, AuditEntry, Organization, OrganizationId, RefreshToken, Role,
+        ApiKey, ApiKeyId, AuditEntry, Organization, OrganizationId, RefreshToken, Role, Sealed,
         SealedSigningKey, User, UserId, Workspace, WorkspaceId,
     },
 };
@@ -33,16 +34,40 @@ pub(super) struct State {
     pub(super) audit_log: Vec<AuditEntry>,
     pub(super) events: VecDeque<Event>,
     pub(super) newest_event: EventId,
+    pub(super) requests: BTreeMap<KeyedHash, (Reservation, Option<Sealed>)>,
 }
 
 /// A workspace and its history.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) workspace: Workspace,
+    /// What the oldest revision that is kept was, once older ones were dropped; what it wrote is
+    /// in it.
+    pub(super) base: Snapshot,
     pub(super) history: Vec<(Revision, Vec<GatewayWrite>)>,
 }
 
 impl Head {
+    pub(super) fn new(workspace: Workspace) -> Self {
+        let base = Snapshot::empty(workspace.id, workspace.organization_id);
+        Self { workspace, base, history: Vec::new() }
+    }
+
+    /// How many revisions there are.
+    pub(super) const fn revisions(&self) -> u64 {
+        self.history.len() as u64
+    }
+
+    pub(super) fn drop_revisions(&mut self, keep: u64) -> u64 {
+        let Some(count) = self.revisions().checked_sub(keep) else { return 0 };
+        let last = self.history.get_mut(count as usize).filter(|_| count > 0);
+        let Some((oldest, its_writes)) = last else { return 0 };
+        let (number, its_writes) = (oldest.number, mem::take(its_writes));
+        let dropped = self.history.drain(..count as usize).flat_map(|(_, writes)| writes);
+        self.base.apply(number, dropped.chain(its_writes));
+        count
+    }
+
     pub(super) fn number(&self) -> RevisionNumber {
         self.history.last().map(|(revision, _)| revision.number).unwrap_or_default()
     }

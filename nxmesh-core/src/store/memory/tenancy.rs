@@ -238,7 +238,7 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Vec<Moved>> {
                 return Err(Error::not_found("organization", workspace.organization_id));
             }
             check_workspace_slug(state, &workspace)?;
-            state.workspaces.insert(workspace.id, Head { workspace, history: Vec::new() });
+            state.workspaces.insert(workspace.id, Head::new(workspace));
         }
         TenancyChange::UpdateWorkspace { workspace, base, revision } => {
             state.at(workspace.id, base)?;

@@ -105,6 +105,7 @@ impl Connections {
             unavailable(
                 "the database did not answer in time: whether a change was made is not known",
             )
+            .undecided()
         })
     }
 

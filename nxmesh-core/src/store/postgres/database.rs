@@ -12,7 +12,7 @@ use super::{
     error::unavailable,
     feed::Feed,
 };
-use crate::{Result, gateway::News};
+use crate::{Error, Result, gateway::News};
 
 /// The one way to the database.
 #[derive(Debug)]
@@ -29,9 +29,7 @@ impl Database {
 
     /// The row that a statement answers, if it does.
     pub(super) async fn optional(&self, statement: Statement<'_>) -> Result<Option<PgRow>> {
-        let mut lent = self.connections.lend().await?;
-        let done = self.connections.in_time(lent.get().fetch_optional(statement)).await?;
-        lent.end(done)
+        self.try_change(statement).await.map_err(Error::decided)
     }
 
     /// The row that a statement always answers.
@@ -40,11 +38,25 @@ impl Database {
         self.optional(statement).await?.ok_or_else(missing)
     }
 
+    /// The row that a statement answers which changes something: when it fails, the change may
+    /// have been made all the same.
+    pub(super) async fn change(&self, statement: Statement<'_>) -> Result<PgRow> {
+        let missing = || unavailable("the database answered without a row").undecided();
+        self.try_change(statement).await?.ok_or_else(missing)
+    }
+
+    /// The same, if it answers one.
+    pub(super) async fn try_change(&self, statement: Statement<'_>) -> Result<Option<PgRow>> {
+        let mut lent = self.connections.lend().await?;
+        let done = self.connections.in_time(lent.get().fetch_optional(statement)).await?;
+        lent.end(done)
+    }
+
     /// All rows that a statement answers.
     pub(super) async fn all(&self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
         let mut lent = self.connections.lend().await?;
-        let done = self.connections.in_time(lent.get().fetch_all(statement)).await?;
-        lent.end(done)
+        let done = self.connections.in_time(lent.get().fetch_all(statement)).await;
+        done.and_then(|done| lent.end(done)).map_err(Error::decided)
     }
 
     /// How many rows a statement changed.

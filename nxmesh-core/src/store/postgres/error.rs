@@ -21,7 +21,10 @@ impl From<SqlError> for Error {
         } else {
             (ErrorKind::Unavailable, "the database does not answer")
         };
-        Self::new(kind, message).with_source(error)
+        // What the database refused was not done; an answer that did not come leaves it open.
+        let answered = misread || matches!(error, SqlError::Database(_));
+        let told = Self::new(kind, message).with_source(error);
+        if answered { told } else { told.undecided() }
     }
 }
 

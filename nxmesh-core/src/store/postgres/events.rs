@@ -22,7 +22,7 @@ impl EventStore for PostgresStore {
     async fn record(&self, trail: Trail) -> Result<()> {
         let rows = TrailRows::of(&trail)?;
         let statement = bind_trail(sqlx::query("SELECT record_trail($1, $2)"), &rows)?;
-        self.database.one(statement).await?;
+        self.database.change(statement).await?;
         self.recorded(&rows);
         Ok(())
     }

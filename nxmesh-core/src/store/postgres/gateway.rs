@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
+    num::NonZeroU64,
     time::Duration,
 };
 
@@ -24,9 +25,12 @@ use crate::{
         CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS, News,
         SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
-    store::codec::{
-        AGENT, RevisionRows, TrailRows, WriteRow, corrupt, from_body, micros, number, time,
-        to_body, to_write,
+    store::{
+        TOGETHER,
+        codec::{
+            AGENT, RevisionRows, TrailRows, WriteRow, corrupt, from_body, micros, number, time,
+            to_body, to_write,
+        },
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -47,13 +51,16 @@ impl GatewayStore for PostgresStore {
 
     async fn writes_since(&self, of: WorkspaceId, after: RevisionNumber) -> Result<Option<Writes>> {
         let statement = sqlx::query(
-            "SELECT head, kind, object_id, writes.body
-             FROM workspaces LEFT JOIN writes ON workspace_id = id AND number > $2
+            "SELECT head, kind, object_id, writes.body, $2 >= horizon
+             FROM workspaces
+             LEFT JOIN writes ON workspace_id = id AND number > $2 AND $2 >= horizon
              WHERE id = $1 ORDER BY number, position",
         );
         let rows = self.database.all(statement.bind(key(of)).bind(number(after.0)?)).await?;
         let Some(first) = rows.first() else { return Ok(None) };
         let writes = rows.iter().filter_map(|row| write(row).transpose()).collect::<Result<_>>()?;
+        let known: bool = first.try_get(4)?;
+        let writes = known.then_some(writes);
         Ok(Some(Writes { revision: revision(first, 0)?, writes }))
     }
 
@@ -149,7 +156,8 @@ impl GatewayStore for PostgresStore {
         let statement = sqlx::query(
             "SELECT head, kind, object_id, writes.body, organization_id
              FROM workspaces LEFT JOIN writes ON workspace_id = id AND number <= $2
-             WHERE id = $1 AND head >= $2 ORDER BY number, position",
+             WHERE id = $1 AND head >= $2 AND ($2 = 0 OR $2 >= horizon)
+             ORDER BY number, position",
         );
         let rows = self.database.all(statement.bind(key(of)).bind(number(at.0)?)).await?;
         let Some(first) = rows.first() else { return Ok(None) };
@@ -160,9 +168,28 @@ impl GatewayStore for PostgresStore {
         Ok(Some(snapshot))
     }
 
+    async fn long_histories(&self, more_than: u64) -> Result<Vec<WorkspaceId>> {
+        let statement = sqlx::query(
+            "SELECT id FROM workspaces WHERE head - greatest(horizon - 1, 0) > $1
+             ORDER BY id LIMIT $2",
+        );
+        let statement = statement.bind(number(more_than)?).bind(number(TOGETHER)?);
+        let rows = self.database.all(statement).await?;
+        rows.iter().map(|row| id(row, 0)).collect()
+    }
+
+    async fn drop_revisions(&self, of: WorkspaceId, keep: NonZeroU64) -> Result<u64> {
+        let statement = sqlx::query(include_str!("sql/drop_revisions.sql"))
+            .bind(key(of))
+            .bind(i64::try_from(keep.get()).unwrap_or(i64::MAX))
+            .bind(number(TOGETHER)?);
+        let row = self.database.change(statement).await?;
+        u64::try_from(row.try_get::<i64, _>(0)?).map_err(corrupt)
+    }
+
     async fn commit(&self, change: GatewayChange) -> Result<()> {
         let trail = TrailRows::of_all(change.steps.iter().map(|it| &it.trail))?;
-        let committed = self.database.one(bind_trail(commit(&change)?, &trail)?).await?;
+        let committed = self.database.change(bind_trail(commit(&change)?, &trail)?).await?;
         done(&committed, "workspace", change.workspace_id)?;
         self.recorded(&trail);
         self.moved(change.workspace_id, Some(change.head()));
@@ -192,7 +219,7 @@ impl GatewayStore for PostgresStore {
              )
              SELECT EXISTS (SELECT FROM kept)",
         );
-        let row = self.database.one(statement.bind(key(agent)).bind(hash.as_bytes())).await?;
+        let row = self.database.change(statement.bind(key(agent)).bind(hash.as_bytes())).await?;
         Ok(row.try_get(0)?)
     }
 
@@ -312,7 +339,7 @@ impl PostgresStore {
         if trail.events.is_empty() {
             return Ok(self.database.execute(statement).await? == 1);
         }
-        let noted = self.database.optional(bind_trail(statement, &trail)?).await?.is_some();
+        let noted = self.database.try_change(bind_trail(statement, &trail)?).await?.is_some();
         if noted {
             self.recorded(&trail);
         }

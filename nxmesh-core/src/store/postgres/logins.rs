@@ -48,7 +48,7 @@ impl PostgresStore {
              SELECT EXISTS (SELECT FROM changed)",
         );
         let statement = statement.bind(key(id)).bind(password.as_str().to_owned());
-        match self.database.one(statement).await?.try_get(0)? {
+        match self.database.change(statement).await?.try_get(0)? {
             true => Ok(()),
             false => Err(Error::not_found("user", id)),
         }
@@ -75,7 +75,7 @@ impl PostgresStore {
             .bind(api_key.expires_at.map(micros))
             .bind(micros(api_key.created_at))
             .bind(to_body(api_key)?);
-        let made = self.database.one(bind_trail(statement, trail)?).await;
+        let made = self.database.change(bind_trail(statement, trail)?).await;
         made.map(|_| ()).map_err(|error| match constraint(&error) {
             Some("api_keys_organization_id_fkey") => {
                 Error::not_found("organization", api_key.organization_id)

@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod feed;
 mod gateway;
+mod idempotency;
 mod leases;
 mod logins;
 mod migrate;

@@ -44,7 +44,7 @@ impl PostgresStore {
             .bind(micros(*created_at))
             .bind(to_body(organization)?)
             .bind(key(owner));
-        let made = self.database.one(bind_trail(statement, trail)?).await;
+        let made = self.database.change(bind_trail(statement, trail)?).await;
         made.map(|_| ()).map_err(|error| match constraint(&error) {
             Some("members_user_id_fkey") => Error::not_found("user", owner),
             _ => organization_taken(error, organization),
@@ -73,7 +73,7 @@ impl PostgresStore {
             .bind(slug.as_str())
             .bind(number(*version)?)
             .bind(to_body(organization)?);
-        let changed = self.database.one(bind_trail(statement, trail)?).await;
+        let changed = self.database.change(bind_trail(statement, trail)?).await;
         let changed = changed.map_err(|error| organization_taken(error, organization))?;
         done(&changed, "organization", *id)
     }
@@ -89,7 +89,7 @@ impl PostgresStore {
             .bind(key(id))
             .bind(number(base)?)
             .bind(cascade == Cascade::Children);
-        let deleted = self.database.one(bind_trail(statement, trail)?).await;
+        let deleted = self.database.change(bind_trail(statement, trail)?).await;
         let deleted = deleted.map_err(|error| match (constraint(&error), cascade) {
             (Some("workspaces_organization_id_fkey"), Cascade::Refuse) => {
                 conflict("the organization has workspaces")
@@ -137,7 +137,7 @@ impl PostgresStore {
             .bind(number(base)?)
             .bind(key(user))
             .bind(role.map(Role::as_str));
-        let changed = self.database.one(bind_trail(statement, trail)?).await?;
+        let changed = self.database.change(bind_trail(statement, trail)?).await?;
         let at_base: bool = changed.try_get(2)?;
         match done(&changed, "organization", id) {
             Err(error) if error.kind() == ErrorKind::Stale && at_base => {

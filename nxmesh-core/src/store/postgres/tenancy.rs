@@ -221,7 +221,7 @@ impl PostgresStore {
                      SELECT record_trail($2, $3) FROM made",
                 );
                 let statement = bind_trail(statement.bind(key(id)), trail)?;
-                let deleted = self.database.optional(statement).await?;
+                let deleted = self.database.try_change(statement).await?;
                 deleted.map(|_| ()).ok_or_else(|| Error::not_found("API key", id))
             }
             TenancyChange::CreateOrganization { organization, owner } => {

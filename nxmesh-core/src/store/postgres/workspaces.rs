@@ -38,7 +38,7 @@ impl PostgresStore {
             .bind(workspace.slug.as_str())
             .bind(micros(workspace.created_at))
             .bind(to_body(workspace)?);
-        let made = self.database.one(bind_trail(statement, trail)?).await;
+        let made = self.database.change(bind_trail(statement, trail)?).await;
         made.map(|_| ()).map_err(|error| match constraint(&error) {
             Some("workspaces_organization_id_fkey") => {
                 Error::not_found("organization", workspace.organization_id)
@@ -66,7 +66,7 @@ impl PostgresStore {
             .bind(write.kind)
             .bind(write.body)
             .bind(number(workspace.revision.0)?);
-        let changed = self.database.one(bind_trail(statement, trail)?).await;
+        let changed = self.database.change(bind_trail(statement, trail)?).await;
         let changed = changed.map_err(|error| workspace_taken(error, workspace))?;
         done(&changed, "workspace", workspace.id)?;
         self.moved(workspace.id, Some(revision.number));
@@ -84,7 +84,7 @@ impl PostgresStore {
             .bind(key(id))
             .bind(number(base.0)?)
             .bind(cascade == Cascade::Children);
-        let deleted = self.database.one(bind_trail(statement, trail)?).await;
+        let deleted = self.database.change(bind_trail(statement, trail)?).await;
         let deleted = deleted.map_err(|error| match (constraint(&error), cascade) {
             (Some("agents_workspace_id_fkey"), Cascade::Refuse) => {
                 conflict("the workspace has agents")

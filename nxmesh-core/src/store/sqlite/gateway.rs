@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, num::NonZeroU64, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     SqliteStore,
     events::record,
-    history,
+    history::{self, Kept},
     rows::{all, body, find, key, page},
     writer::{Told, Written},
 };
@@ -21,9 +21,12 @@ use crate::{
         CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
         SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
-    store::codec::{
-        AGENT, RevisionRows, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body,
-        micros, number, time, to_body,
+    store::{
+        TOGETHER,
+        codec::{
+            AGENT, RevisionRows, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body,
+            micros, number, time, to_body,
+        },
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -45,8 +48,9 @@ impl GatewayStore for SqliteStore {
 
     async fn writes_since(&self, of: WorkspaceId, after: RevisionNumber) -> Result<Option<Writes>> {
         let read = move |db: &Connection| {
-            let Some(revision) = history::head(db, of)? else { return Ok(None) };
-            Ok(Some(Writes { revision, writes: history::since(db, of, after)? }))
+            let Some(Kept { head, horizon }) = history::kept(db, of)? else { return Ok(None) };
+            let writes = (after >= horizon).then(|| history::since(db, of, after)).transpose()?;
+            Ok(Some(Writes { revision: head, writes }))
         };
         self.database.read(read).await
     }
@@ -140,8 +144,8 @@ impl GatewayStore for SqliteStore {
 
     async fn state_at(&self, of: WorkspaceId, at: RevisionNumber) -> Result<Option<Snapshot>> {
         let read = move |db: &Connection| {
-            let head = history::head(db, of)?;
-            if head.is_none_or(|head| at > head) {
+            let Some(Kept { head, horizon }) = history::kept(db, of)? else { return Ok(None) };
+            if at.0 != 0 && !(horizon..=head).contains(&at) {
                 return Ok(None);
             }
             let sql = "SELECT organization_id FROM workspaces WHERE id = ?1";
@@ -151,6 +155,27 @@ impl GatewayStore for SqliteStore {
             Ok(Some(snapshot))
         };
         self.database.read(read).await
+    }
+
+    async fn long_histories(&self, more_than: u64) -> Result<Vec<WorkspaceId>> {
+        let read = move |db: &Connection| {
+            let sql = "SELECT id FROM workspaces WHERE head - max(horizon - 1, 0) > ?1
+                       ORDER BY id LIMIT ?2";
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query((number(more_than)?, number(TOGETHER)?))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(Id::from_uuid(Uuid::from_bytes(row.get(0)?)));
+            }
+            Ok(found)
+        };
+        self.database.read(read).await
+    }
+
+    async fn drop_revisions(&self, of: WorkspaceId, keep: NonZeroU64) -> Result<u64> {
+        let write =
+            move |db: &Connection| history::drop_oldest(db, of, keep.get()).map(Written::quietly);
+        self.database.write(write).await
     }
 
     async fn commit(&self, change: GatewayChange) -> Result<()> {

@@ -1,13 +1,16 @@
 //! What each revision wrote, as rows.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::rows::key;
 use crate::{
     Error, ErrorKind, Result, RevisionNumber,
     gateway::GatewayWrite,
-    store::codec::{RevisionRows, WriteRow, corrupt, number, to_write},
+    store::{
+        TOGETHER,
+        codec::{RevisionRows, WriteRow, corrupt, number, to_write},
+    },
     tenancy::WorkspaceId,
 };
 
@@ -43,6 +46,62 @@ pub(super) fn head(db: &Connection, id: WorkspaceId) -> Result<Option<RevisionNu
     let Some(row) = rows.next()? else { return Ok(None) };
     let head: i64 = row.get(0)?;
     Ok(Some(RevisionNumber(u64::try_from(head).map_err(corrupt)?)))
+}
+
+/// What is kept of a history.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) head: RevisionNumber,
+    /// The oldest revision; 0 as long as none was dropped.
+    pub(super) horizon: RevisionNumber,
+}
+
+/// What is kept of a workspace's history.
+pub(super) fn kept(db: &Connection, id: WorkspaceId) -> Result<Option<Kept>> {
+    let mut statement = db.prepare_cached("SELECT head, horizon FROM workspaces WHERE id = ?1")?;
+    let mut rows = statement.query([key(&id)])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let number = |column| -> Result<_> {
+        let number: i64 = row.get(column)?;
+        Ok(RevisionNumber(u64::try_from(number).map_err(corrupt)?))
+    };
+    Ok(Some(Kept { head: number(0)?, horizon: number(1)? }))
+}
+
+/// Drops the oldest revisions but for the newest `keep`, and folds what they wrote: of each
+/// object only its last write stays. Only so much at a time that others need not wait.
+pub(super) fn drop_oldest(db: &Connection, id: WorkspaceId, keep: u64) -> Result<u64> {
+    let Some(Kept { head, horizon }) = kept(db, id)? else { return Ok(0) };
+    let oldest = horizon.0.max(1);
+    let wanted = (head.0 + 1).saturating_sub(keep);
+    if wanted <= oldest {
+        return Ok(0);
+    }
+    let sql = "SELECT number FROM writes WHERE workspace_id = ?1 AND number > ?2
+               ORDER BY number, position LIMIT 1 OFFSET ?3";
+    let enough: Option<i64> = db
+        .prepare_cached(sql)?
+        .query_row((key(&id), number(horizon.0)?, number(TOGETHER)?), |row| row.get(0))
+        .optional()?;
+    let enough = enough.map_or(Ok(wanted), u64::try_from).map_err(corrupt)?;
+    let next = number(wanted.min(oldest + TOGETHER).min(enough.max(oldest + 1)))?;
+    db.prepare_cached("UPDATE workspaces SET horizon = ?2 WHERE id = ?1")?
+        .execute((key(&id), next))?;
+    let dropped = db
+        .prepare_cached("DELETE FROM revisions WHERE workspace_id = ?1 AND number < ?2")?
+        .execute((key(&id), next))?;
+    db.prepare_cached(
+        "DELETE FROM writes WHERE workspace_id = ?1 AND (number, position) IN (
+             SELECT number, position FROM (
+                 SELECT number, position, body IS NULL AS removed, row_number() OVER (
+                     PARTITION BY kind, object_id ORDER BY number DESC, position DESC
+                 ) AS age
+                 FROM writes WHERE workspace_id = ?1 AND number <= ?2
+             ) WHERE age > 1 OR removed
+         )",
+    )?
+    .execute((key(&id), next))?;
+    Ok(dropped as u64)
 }
 
 /// What was written after a revision, oldest first.

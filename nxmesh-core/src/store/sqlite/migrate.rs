@@ -9,6 +9,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_roles.sql"),
     include_str!("migrations/0004_api_keys.sql"),
     include_str!("migrations/0005_events.sql"),
+    include_str!("migrations/0006_idempotency.sql"),
+    include_str!("migrations/0007_history.sql"),
 ];
 
 /// Brings the schema up to date, each step whole or not at all.

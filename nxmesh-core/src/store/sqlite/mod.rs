@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod gateway;
 mod history;
+mod idempotency;
 mod leases;
 mod migrate;
 mod readers;

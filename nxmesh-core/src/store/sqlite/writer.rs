@@ -77,7 +77,10 @@ impl Writer {
                     (Ok(written), Ok(())) => (Ok(written.answer), written.told),
                     (Err(error), _) => (Err(error), Told::default()),
                     (Ok(_), Err(why)) => (
-                        Err(Error::new(ErrorKind::Unavailable, "cannot commit").with_source(why)),
+                        // What reached the disk before it failed may count after a crash.
+                        Err(Error::new(ErrorKind::Unavailable, "cannot commit")
+                            .with_source(why)
+                            .undecided()),
                         Told::default(),
                     ),
                 };
@@ -87,7 +90,7 @@ impl Writer {
             })
         });
         self.jobs.as_ref().ok_or_else(gone)?.send(job).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        answered.await.map_err(|_| gone().undecided())?
     }
 }
 
