@@ -20,6 +20,9 @@ pub mod transport;
 
 pub mod directive;
 
+#[cfg(feature = "openapi")]
+pub mod openapi;
+
 mod actor;
 mod clock;
 mod error;
@@ -36,6 +39,7 @@ mod redact;
 mod retention;
 mod revision;
 mod secret;
+mod strict;
 mod tasks;
 mod text;
 mod token;

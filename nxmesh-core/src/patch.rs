@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{Error, FieldCode, FieldError, Result};
+use crate::{Error, FieldCode, FieldError, Result, strict::Strict};
 
 /// What a `PATCH` says: fields that are named replace, `null` clears, the rest stays.
 ///
@@ -87,14 +87,14 @@ impl MergePatch {
     }
 }
 
-/// Reads `T` from JSON.
+/// Reads `T` from JSON: objects from objects only, names of variants from strings.
 ///
 /// # Errors
 /// [`Invalid`](crate::ErrorKind::Invalid), naming the field that does not fit.
 pub fn from_json<'de, T: Deserialize<'de>>(
     json: impl serde::Deserializer<'de, Error = serde_json::Error>,
 ) -> Result<T> {
-    serde_path_to_error::deserialize(json).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(json)).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
         Error::invalid(vec![field_error(&path, message)])
@@ -215,6 +215,43 @@ mod tests {
                 (field, code),
                 "{json}"
             );
+        }
+    }
+
+    #[test]
+    fn an_object_is_an_object_and_a_name_a_string() {
+        #[derive(Debug, Deserialize)]
+        struct Outer {
+            inner: Option<Vec<Inner>>,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Inner {
+            sort: Sort,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Sort {
+            This,
+        }
+        let read: Outer = from_json(json!({"inner": [{"sort": "this"}]})).unwrap();
+        assert_eq!(read.inner.unwrap()[0].sort, Sort::This);
+        for (value, field) in [
+            (json!([[{"sort": "this"}]]), "body"),
+            (json!({"inner": [["this"]]}), "inner[0]"),
+            (json!({"inner": [{"sort": {"this": null}}]}), "inner[0].sort"),
+        ] {
+            let error = from_json::<Outer>(value.clone()).unwrap_err();
+            assert_eq!(error.fields()[0].field, field, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_as_a_fraction() {
+        assert_eq!(from_json::<Vec<u32>>(json!([2.0, 3, 1e3])).unwrap(), [2, 3, 1000]);
+        assert_eq!(from_json::<Vec<i8>>(json!([-2.0, -0.0])).unwrap(), [-2, 0]);
+        assert_eq!(from_json::<Vec<f64>>(json!([2.0, 0.5])).unwrap(), [2.0, 0.5]);
+        for value in [json!([0.5]), json!([-1.0]), json!([1e300]), json!([256.0])] {
+            assert!(from_json::<Vec<u8>>(value.clone()).is_err(), "{value}");
         }
     }
 }

@@ -8,4 +8,5 @@ mod kills;
 mod load;
 mod outage;
 mod programs;
+mod schemathesis;
 mod tls;

@@ -45,9 +45,9 @@ impl Revisions {
         number: RevisionNumber,
     ) -> Result<RevisionState> {
         self.context.check(actor, of, Permission::Read).await?;
+        let state = self.state(of, number).await?;
         let missing = || Error::not_found("revision", number);
         let revision = self.context.store.revision(of, number).await?.ok_or_else(missing)?;
-        let state = self.state(of, number).await?;
         Ok(RevisionState {
             revision,
             virtual_hosts: plain(state.virtual_hosts().values()),
@@ -131,6 +131,9 @@ impl Revisions {
 
     async fn state(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Snapshot> {
         let missing = || Error::not_found("revision", number);
+        if number > RevisionNumber::MAX {
+            return Err(missing());
+        }
         self.context.store.state_at(of, number).await?.ok_or_else(missing)
     }
 }

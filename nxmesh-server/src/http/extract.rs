@@ -1,4 +1,4 @@
-use std::{collections::HashMap, str::FromStr};
+use std::{collections::HashMap, marker::PhantomData, str::FromStr};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
@@ -8,8 +8,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
 use nxmesh_core::{
-    Actor, Error, FieldCode, FieldError, Id, IfMatch, Mesh, PageRequest, RevisionNumber, from_json,
-    tenancy::WorkspaceId,
+    Actor, Error, FieldCode, FieldError, Id, IfMatch, MergePatch, Mesh, PageRequest,
+    RevisionNumber, from_json, tenancy::WorkspaceId,
 };
 use serde::de::DeserializeOwned;
 
@@ -142,6 +142,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// The JSON body, as a merge patch of what `T` writes.
+pub(crate) struct Patch<T>(pub(crate) MergePatch, pub(crate) PhantomData<fn() -> T>);
+
+impl<T, S: Send + Sync> FromRequest<S> for Patch<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Body::from_request(request, state).await.map(|Body(patch)| Self(patch, PhantomData))
+    }
+}
+
 /// The condition in `If-Match`.
 pub(crate) struct Condition(pub(crate) IfMatch);
 
@@ -161,9 +172,16 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let query = Query::from_request_parts(parts, state).await;
+        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
         let unreadable = |_| invalid("query", FieldCode::InvalidFormat, "must be name=value pairs");
-        query.map(|Query(pairs)| Self(pairs)).map_err(|it| unreadable(it).into())
+        let Query(pairs) = query.map_err(unreadable)?;
+        let mut known = HashMap::new();
+        for (name, value) in pairs {
+            if known.insert(name.clone(), value).is_some() {
+                return Err(invalid(&name, FieldCode::Duplicate, "must be there once").into());
+            }
+        }
+        Ok(Self(known))
     }
 }
 
@@ -174,8 +192,7 @@ impl ListQuery {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, ApiError> {
-        let value = self.0.get(name).filter(|text| !text.is_empty());
-        let parsed = value.map(|text| parse(text)).transpose();
+        let parsed = self.0.get(name).map(|text| parse(text)).transpose();
         parsed.map_err(|message| invalid(name, FieldCode::InvalidValue, &message).into())
     }
 

@@ -1,8 +1,11 @@
 //! What all routes share.
 
+#[cfg(feature = "docs")]
+mod docs;
 pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod limits;
+pub(crate) mod openapi;
 mod probe;
 pub(crate) mod reply;
 mod request_id;
@@ -14,14 +17,15 @@ pub(crate) use self::{
     error::ApiError,
     extract::{
         Authenticated, AuthenticatedByQuery, Body, Condition, IdPair, IdPath, ListQuery, PageQuery,
-        RevisionPath,
+        Patch, RevisionPath,
     },
     limits::{Budget, LoginAllowed},
-    reply::{Created, Object},
+    reply::{Created, Located, Made, Object},
     request_id::RequestId,
     routes::Routes,
 };
 pub use self::{
+    openapi::document,
     router::{MAX_BODY_BYTES, http, http_with, routes},
     routes::{Needs, Route},
     settings::HttpSettings,

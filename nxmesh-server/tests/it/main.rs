@@ -18,6 +18,7 @@ mod events;
 mod given;
 mod grpc;
 mod limits;
+mod openapi;
 mod organizations;
 mod previews;
 mod revisions;
