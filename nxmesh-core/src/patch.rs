@@ -82,6 +82,14 @@ impl MergePatch {
     pub fn apply<T: Serialize + DeserializeOwned>(&self, current: &T) -> Result<T> {
         let mut value = serde_json::to_value(current)
             .map_err(|source| body("cannot be written as JSON").with_source(source))?;
+        // A field that is cleared is gone before anybody asks whether there is such a field.
+        let mut cleared = value.clone();
+        note_cleared(&mut cleared, &self.0);
+        if let Err(error) = from_json::<T>(cleared)
+            && error.fields().iter().any(|it| it.code == FieldCode::UnknownField)
+        {
+            return Err(error);
+        }
         self.apply_to(&mut value);
         from_json(value)
     }
@@ -133,6 +141,18 @@ fn field_error(path: &str, message: String) -> FieldError {
 fn body(message: &str) -> Error {
     let code = FieldCode::InvalidFormat;
     Error::invalid(vec![FieldError { field: "body".into(), message: message.into(), code }])
+}
+
+/// Sets to `null` what a patch clears, and leaves the rest.
+fn note_cleared(target: &mut Value, patch: &Map<String, Value>) {
+    let Value::Object(fields) = target else { return };
+    for (name, value) in patch {
+        match (value, fields.get_mut(name)) {
+            (Value::Null, None) => drop(fields.insert(name.clone(), Value::Null)),
+            (Value::Object(inner), Some(at)) => note_cleared(at, inner),
+            _ => {}
+        }
+    }
 }
 
 fn merge(target: &mut Value, patch: &Map<String, Value>) {
@@ -243,6 +263,21 @@ mod tests {
             let error = from_json::<Outer>(value.clone()).unwrap_err();
             assert_eq!(error.fields()[0].field, field, "{value}");
         }
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_cannot_be_cleared() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Thing {
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            note: Option<String>,
+        }
+        let thing = Thing { note: None };
+        let apply = |patch| MergePatch::new(patch).unwrap().apply(&thing);
+        assert_eq!(apply(json!({"note": null})).unwrap(), thing);
+        let error = apply(json!({"colour": null})).unwrap_err();
+        assert_eq!(error.fields()[0].field, "colour");
     }
 
     #[test]

@@ -72,9 +72,8 @@ pub use self::{
     },
     target::{MAX_NAMED_AGENTS, NewTargetAgents, TargetAgents},
     upstream::{
-        Algorithm, HealthCheck, MAX_CHECK_PATH_BYTES, MAX_FAILS, MAX_KEEPALIVE, MAX_SECONDS,
-        MAX_SERVERS, MAX_THRESHOLD, MAX_WEIGHT, NewUpstream, Upstream, UpstreamId, UpstreamServer,
-        UpstreamSpec,
+        Algorithm, HealthCheck, MAX_FAILS, MAX_KEEPALIVE, MAX_SECONDS, MAX_SERVERS, MAX_THRESHOLD,
+        MAX_WEIGHT, NewUpstream, Upstream, UpstreamId, UpstreamServer, UpstreamSpec,
     },
     upstreams::Upstreams,
     virtual_host::{

@@ -22,8 +22,6 @@ pub const MAX_FAILS: u32 = 1000;
 pub const MAX_SECONDS: u32 = 86400;
 /// The largest threshold of a health check.
 pub const MAX_THRESHOLD: u32 = 100;
-/// The longest path of a health check, in bytes.
-pub const MAX_CHECK_PATH_BYTES: usize = 1024;
 /// The most connections that are kept open to an upstream by each worker.
 pub const MAX_KEEPALIVE: u32 = 10_000;
 
@@ -278,6 +276,9 @@ fn check_servers(
 }
 
 impl HealthCheck {
+    /// The longest path that is asked for, in bytes.
+    pub const MAX_PATH: usize = 1024;
+
     fn check(&self, path: &Path<'_>, problems: &mut Problems) {
         let Self {
             enabled: _,
@@ -288,9 +289,10 @@ impl HealthCheck {
             unhealthy_threshold,
         } = self;
         let plain = asked.bytes().all(|byte| byte.is_ascii_graphic());
-        if !asked.starts_with('/') || !plain || asked.len() > MAX_CHECK_PATH_BYTES {
+        if !asked.starts_with('/') || !plain || asked.len() > Self::MAX_PATH {
             let message = format!(
-                "must begin with / and have {MAX_CHECK_PATH_BYTES} visible ASCII characters at most"
+                "must begin with / and have {} visible ASCII characters at most",
+                Self::MAX_PATH
             );
             problems.add(&path.field("path"), FieldCode::InvalidFormat, message);
         }
