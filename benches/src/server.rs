@@ -6,9 +6,8 @@ use tokio::process::Command;
 
 use crate::{Process, binary};
 
-/// The administrator of every server that is started here.
-pub(crate) const EMAIL: &str = "admin@example.com";
-pub(crate) const PASSWORD: &str = "correct horse battery";
+pub(crate) const EMAIL: &str = ServerProcess::EMAIL;
+pub(crate) const PASSWORD: &str = ServerProcess::PASSWORD;
 
 /// What secrets are stored under by all servers of one store.
 const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -53,6 +52,11 @@ impl Certificate {
 }
 
 impl ServerProcess {
+    /// The e-mail address of the administrator of every server that is started here.
+    pub const EMAIL: &str = "admin@example.com";
+    /// Their password.
+    pub const PASSWORD: &str = "correct horse battery";
+
     /// Starts a server on free ports and SQLite, with its data in this folder.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ pub enum ErrorKind {
 
 /// One thing that is wrong with the input.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// Where, as a path a person can follow: `locations[1].custom_headers[0].name`.
     pub field: String,
@@ -48,6 +49,7 @@ pub struct FieldError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[non_exhaustive]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum FieldCode {
     /// Must be there and is not.
     Required,

@@ -82,3 +82,20 @@ impl<T: ?Sized> hash::Hash for Id<T> {
         self.uuid.hash(state);
     }
 }
+
+#[cfg(feature = "openapi")]
+impl<T: ?Sized> utoipa::PartialSchema for Id<T> {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+        let format = SchemaFormat::KnownFormat(KnownFormat::Uuid);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+// One name for all: what an id is of, the field says.
+#[cfg(feature = "openapi")]
+impl<T: ?Sized> utoipa::ToSchema for Id<T> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Id".into()
+    }
+}

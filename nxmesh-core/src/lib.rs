@@ -21,6 +21,9 @@ pub mod transport;
 
 pub mod directive;
 
+#[cfg(feature = "openapi")]
+pub mod openapi;
+
 mod actor;
 mod clock;
 mod error;
@@ -39,6 +42,7 @@ mod redact;
 mod retention;
 mod revision;
 mod secret;
+mod strict;
 mod tasks;
 mod text;
 mod token;

@@ -94,6 +94,7 @@ pub struct Page<T> {
 
 /// Where in a list a page stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PageMeta {
     /// The number of the page, from 1.
     pub page: u64,
@@ -101,6 +102,34 @@ pub struct PageMeta {
     pub per_page: u64,
     /// How many items the whole list has.
     pub total: u64,
+}
+
+#[cfg(feature = "openapi")]
+impl<T: utoipa::ToSchema> utoipa::PartialSchema for Page<T> {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Ref};
+        let item = Ref::from_schema_name(T::name());
+        ObjectBuilder::new()
+            .description(Some("One page of a list."))
+            .property("data", ArrayBuilder::new().items(item))
+            .property("meta", Ref::from_schema_name("PageMeta"))
+            .required("data")
+            .required("meta")
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl<T: utoipa::ToSchema> utoipa::ToSchema for Page<T> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        format!("{}Page", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
+        schemas.push(("PageMeta".to_owned(), <PageMeta as utoipa::PartialSchema>::schema()));
+    }
 }
 
 impl<T> Page<T> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{Error, FieldCode, FieldError, Result};
+use crate::{Error, FieldCode, FieldError, Result, strict::Strict};
 
 /// What a `PATCH` says: fields that are named replace, `null` clears, the rest stays.
 ///
@@ -82,19 +82,27 @@ impl MergePatch {
     pub fn apply<T: Serialize + DeserializeOwned>(&self, current: &T) -> Result<T> {
         let mut value = serde_json::to_value(current)
             .map_err(|source| body("cannot be written as JSON").with_source(source))?;
+        // A field that is cleared is gone before anybody asks whether there is such a field.
+        let mut cleared = value.clone();
+        note_cleared(&mut cleared, &self.0);
+        if let Err(error) = from_json::<T>(cleared)
+            && error.fields().iter().any(|it| it.code == FieldCode::UnknownField)
+        {
+            return Err(error);
+        }
         self.apply_to(&mut value);
         from_json(value)
     }
 }
 
-/// Reads `T` from JSON.
+/// Reads `T` from JSON: objects from objects only, names of variants from strings.
 ///
 /// # Errors
 /// [`Invalid`](crate::ErrorKind::Invalid), naming the field that does not fit.
 pub fn from_json<'de, T: Deserialize<'de>>(
     json: impl serde::Deserializer<'de, Error = serde_json::Error>,
 ) -> Result<T> {
-    serde_path_to_error::deserialize(json).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(json)).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
         Error::invalid(vec![field_error(&path, message)])
@@ -133,6 +141,18 @@ fn field_error(path: &str, message: String) -> FieldError {
 fn body(message: &str) -> Error {
     let code = FieldCode::InvalidFormat;
     Error::invalid(vec![FieldError { field: "body".into(), message: message.into(), code }])
+}
+
+/// Sets to `null` what a patch clears, and leaves the rest.
+fn note_cleared(target: &mut Value, patch: &Map<String, Value>) {
+    let Value::Object(fields) = target else { return };
+    for (name, value) in patch {
+        match (value, fields.get_mut(name)) {
+            (Value::Null, None) => drop(fields.insert(name.clone(), Value::Null)),
+            (Value::Object(inner), Some(at)) => note_cleared(at, inner),
+            _ => {}
+        }
+    }
 }
 
 fn merge(target: &mut Value, patch: &Map<String, Value>) {
@@ -215,6 +235,58 @@ mod tests {
                 (field, code),
                 "{json}"
             );
+        }
+    }
+
+    #[test]
+    fn an_object_is_an_object_and_a_name_a_string() {
+        #[derive(Debug, Deserialize)]
+        struct Outer {
+            inner: Option<Vec<Inner>>,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Inner {
+            sort: Sort,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Sort {
+            This,
+        }
+        let read: Outer = from_json(json!({"inner": [{"sort": "this"}]})).unwrap();
+        assert_eq!(read.inner.unwrap()[0].sort, Sort::This);
+        for (value, field) in [
+            (json!([[{"sort": "this"}]]), "body"),
+            (json!({"inner": [["this"]]}), "inner[0]"),
+            (json!({"inner": [{"sort": {"this": null}}]}), "inner[0].sort"),
+        ] {
+            let error = from_json::<Outer>(value.clone()).unwrap_err();
+            assert_eq!(error.fields()[0].field, field, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_cannot_be_cleared() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Thing {
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            note: Option<String>,
+        }
+        let thing = Thing { note: None };
+        let apply = |patch| MergePatch::new(patch).unwrap().apply(&thing);
+        assert_eq!(apply(json!({"note": null})).unwrap(), thing);
+        let error = apply(json!({"colour": null})).unwrap_err();
+        assert_eq!(error.fields()[0].field, "colour");
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_as_a_fraction() {
+        assert_eq!(from_json::<Vec<u32>>(json!([2.0, 3, 1e3])).unwrap(), [2, 3, 1000]);
+        assert_eq!(from_json::<Vec<i8>>(json!([-2.0, -0.0])).unwrap(), [-2, 0]);
+        assert_eq!(from_json::<Vec<f64>>(json!([2.0, 0.5])).unwrap(), [2.0, 0.5]);
+        for value in [json!([0.5]), json!([-1.0]), json!([1e300]), json!([256.0])] {
+            assert!(from_json::<Vec<u8>>(value.clone()).is_err(), "{value}");
         }
     }
 }

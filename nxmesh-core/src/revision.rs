@@ -13,9 +13,13 @@ use crate::tenancy::{UserId, WorkspaceId};
     Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RevisionNumber(pub u64);
 
 impl RevisionNumber {
+    /// The largest there can be: databases count in 63 bits.
+    pub const MAX: Self = Self(i64::MAX as u64);
+
     /// The one after this.
     #[must_use]
     pub const fn next(self) -> Self {
@@ -31,6 +35,7 @@ impl fmt::Display for RevisionNumber {
 
 /// One state of a workspace: who made it, when, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Revision {
     /// Of which workspace.
     pub workspace_id: WorkspaceId,

@@ -9,6 +9,8 @@ macro_rules! text_type {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub struct $name(String);
 
         impl $name {
@@ -51,6 +53,9 @@ macro_rules! text_type {
     };
 }
 pub(crate) use text_type;
+
+/// How long what people call things may be, in characters.
+pub(crate) const MAX_LABEL_CHARS: usize = 200;
 
 /// Accepts text that a person reads: no control characters, not blank, `max` characters at most.
 pub(crate) fn check_label(text: &str, max: usize) -> Result<(), Malformed> {

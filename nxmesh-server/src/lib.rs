@@ -23,5 +23,5 @@ mod tenancy;
 
 pub use self::{
     gateway::grpc,
-    http::{HttpSettings, MAX_BODY_BYTES, Needs, Route, http, http_with, routes},
+    http::{HttpSettings, MAX_BODY_BYTES, Needs, Route, document, http, http_with, routes},
 };

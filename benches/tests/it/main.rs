@@ -10,4 +10,5 @@ mod kills;
 mod load;
 mod outage;
 mod programs;
+mod schemathesis;
 mod tls;

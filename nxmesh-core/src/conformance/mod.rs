@@ -12,6 +12,7 @@
 //! process). Names in it are looked up in modules below: write paths from a crate's root. Each test gets a
 //! fresh, empty store. New tests may come with any release.
 
+pub mod cascades;
 pub mod commands;
 pub mod events;
 pub mod gateway;
@@ -49,9 +50,6 @@ macro_rules! store_conformance_tests {
             a_workspace_is_changed_only_from_its_head,
             a_workspace_with_agents_is_not_deleted,
             a_deleted_workspace_takes_what_it_serves_along,
-            a_workspace_goes_with_its_agents_if_asked,
-            an_organization_goes_with_all_that_is_in_it_if_asked,
-            what_has_moved_on_does_not_go,
             a_refresh_token_rotates_once,
             a_revoked_family_is_gone,
             refresh_tokens_that_expired_are_dropped,
@@ -66,6 +64,11 @@ macro_rules! store_conformance_tests {
             api_keys_are_found_by_what_is_left_of_them,
             an_api_key_needs_its_organization_and_its_maker,
             api_keys_that_expired_are_dropped,
+        );
+        $crate::store_conformance_tests!(@ $open, cascades:
+            a_workspace_goes_with_its_agents_if_asked,
+            an_organization_goes_with_all_that_is_in_it_if_asked,
+            what_has_moved_on_does_not_go,
         );
         $crate::store_conformance_tests!(@ $open, gateway:
             a_new_workspace_is_empty_at_revision_zero,

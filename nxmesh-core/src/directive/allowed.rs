@@ -58,15 +58,20 @@ const HTTP_ONLY: &[&str] = &["limit_conn_zone", "limit_req_zone"];
 
 impl Context {
     pub(super) fn check(self, name: &str) -> Result<(), Malformed> {
-        let here = match self {
-            Self::Http => EVERYWHERE.iter().chain(HTTP_AND_SERVER).chain(HTTP_ONLY),
-            Self::Server => EVERYWHERE.iter().chain(HTTP_AND_SERVER).chain(&[]),
-            Self::Location => EVERYWHERE.iter().chain(&[]).chain(&[]),
-        };
-        if is_name(name) && here.into_iter().any(|it| *it == name) {
+        if is_name(name) && self.allowed().any(|it| it == name) {
             return Ok(());
         }
         Err(Malformed::forbidden(self.reason(name)))
+    }
+
+    /// Those that may stand here.
+    pub(crate) fn allowed(self) -> impl Iterator<Item = &'static str> {
+        let (outer, outermost) = match self {
+            Self::Http => (HTTP_AND_SERVER, HTTP_ONLY),
+            Self::Server => (HTTP_AND_SERVER, &[][..]),
+            Self::Location => (&[][..], &[][..]),
+        };
+        EVERYWHERE.iter().chain(outer).chain(outermost).copied()
     }
 
     fn reason(self, name: &str) -> String {

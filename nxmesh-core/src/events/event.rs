@@ -78,6 +78,7 @@ impl<'de> Deserialize<'de> for EventId {
 /// The sort of an event: an object and what became of it, `upstream.deleted`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventType(String);
 
 impl EventType {

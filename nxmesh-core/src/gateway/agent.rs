@@ -8,7 +8,7 @@ use crate::{
         link::{ApplyStatus, ServerLink},
     },
     tenancy::WorkspaceId,
-    text::{check_label, text_type},
+    text::{MAX_LABEL_CHARS, check_label, text_type},
 };
 
 /// The id of an [`Agent`].
@@ -24,6 +24,7 @@ text_type! {
 
 /// A host beside nginx.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Agent {
     /// Never changes.
     pub id: AgentId,
@@ -49,6 +50,7 @@ pub struct Agent {
     /// What agent and nginx can do.
     pub capabilities: Vec<String>,
     /// What virtual hosts select it by.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: Labels,
     /// How agent and nginx are doing; in lists it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,6 +70,7 @@ pub struct Agent {
 /// How an agent is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum AgentState {
     /// There is a token for it, but it never connected.
     Pending,
@@ -82,6 +85,7 @@ pub enum AgentState {
 /// How an agent is deployed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum DeploymentMode {
     /// A container beside nginx's.
     DockerSidecar,
@@ -95,6 +99,7 @@ pub enum DeploymentMode {
 /// Whether nginx runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum NginxState {
     /// The master process lives.
     Running,
@@ -104,6 +109,7 @@ pub enum NginxState {
 
 /// How agent and nginx are doing, by the last report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AgentHealth {
     /// Whether nginx runs.
     pub nginx_status: NginxState,
@@ -123,6 +129,7 @@ pub struct AgentHealth {
 
 /// What became of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LastApply {
     /// Which update.
     pub config_id: String,
@@ -139,6 +146,7 @@ pub struct LastApply {
 
 /// What callers decide about an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AgentSpec {
     /// See [`Agent::id`].
     pub id: AgentId,
@@ -147,6 +155,7 @@ pub struct AgentSpec {
     /// See [`Agent::name`].
     pub name: AgentName,
     /// See [`Agent::labels`].
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: Labels,
     /// See [`Agent::revision`].
     pub revision: RevisionNumber,
@@ -297,11 +306,14 @@ impl AgentFilter {
 /// What a caller writes of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewAgent {
     /// See [`Agent::name`].
+    #[cfg_attr(feature = "openapi", schema(value_type = AgentName))]
     pub name: String,
     /// See [`Agent::labels`].
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: Labels,
 }
 
@@ -316,14 +328,18 @@ impl NewAgent {
 /// What a caller writes to let an agent in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewRegistrationToken {
     /// See [`Agent::name`].
+    #[cfg_attr(feature = "openapi", schema(value_type = AgentName))]
     pub name: String,
     /// See [`Agent::labels`].
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: Labels,
     /// How long the token is good for: 1 to 8760 hours, 24 when left out.
     #[serde(default = "a_day")]
+    #[cfg_attr(feature = "openapi", schema(default = a_day))]
     pub expires_in_hours: u64,
 }
 
@@ -355,5 +371,5 @@ fn parse_identity(
 }
 
 fn check_name(text: &str) -> Result<(), Malformed> {
-    check_label(text, 200)
+    check_label(text, MAX_LABEL_CHARS)
 }

@@ -43,11 +43,14 @@ pub struct RegistrationToken {
 
 /// What became of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReloadOutcome {
     /// Whether new workers serve.
     pub success: bool,
     /// nginx's own words.
     pub message: String,
+    /// When the answer came.
+    pub timestamp: DateTime<Utc>,
 }
 
 impl Agents {
@@ -183,13 +186,14 @@ impl Agents {
         let agent = self.record(actor, id, Permission::Command).await?;
         let action = CommandAction::Reload { graceful: true };
         let outcome = dispatch::order(&self.context, &agent, action, COMMAND_PATIENCE).await?;
+        let timestamp = self.context.clock.now();
         let published = self.context.snapshots.get(agent.spec.workspace_id).await?;
         let about = About::of(&agent.spec, &published.snapshot);
         self.context
             .events
             .record(about.reloaded(actor, &outcome, self.context.clock.as_ref()))
             .await?;
-        Ok(ReloadOutcome { success: outcome.success, message: outcome.message })
+        Ok(ReloadOutcome { success: outcome.success, message: outcome.message, timestamp })
     }
 
     /// The files that an agent should be running, and what it says it runs.

@@ -10,6 +10,8 @@ pub type Labels = BTreeMap<String, String>;
 
 /// How many labels an agent may have.
 pub const MAX_LABELS: usize = 64;
+/// The longest name or value of a label, in bytes.
+pub const MAX_LABEL_BYTES: usize = 63;
 
 /// Takes labels that are well formed, and notes those that are not.
 pub(crate) fn parse(labels: Labels, path: &Path<'_>, problems: &mut Problems) -> Labels {
@@ -25,7 +27,7 @@ pub(crate) fn parse(labels: Labels, path: &Path<'_>, problems: &mut Problems) ->
 }
 
 /// `[prefix/]name`: a DNS subdomain of 253 characters, a name of 63.
-pub(super) fn check_key(key: &str) -> Result<(), Malformed> {
+pub(crate) fn check_key(key: &str) -> Result<(), Malformed> {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
@@ -50,11 +52,11 @@ pub(super) fn check_key(key: &str) -> Result<(), Malformed> {
 }
 
 /// Empty, or at most 63 characters.
-pub(super) fn check_value(value: &str) -> Result<(), Malformed> {
+pub(crate) fn check_value(value: &str) -> Result<(), Malformed> {
     let edge = |byte: Option<u8>| byte.is_none_or(|byte| byte.is_ascii_alphanumeric());
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let bytes = value.as_bytes();
-    if bytes.len() > 63
+    if bytes.len() > MAX_LABEL_BYTES
         || !value.bytes().all(inner)
         || !edge(bytes.first().copied())
         || !edge(bytes.last().copied())

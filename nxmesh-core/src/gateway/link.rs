@@ -273,6 +273,7 @@ pub struct ConfigStatus {
 /// The steps of an apply. The last three are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ApplyStatus {
     /// Received.
     Pending,

@@ -20,15 +20,15 @@ pub const MAX_REWRITES: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "NewLocation", into = "NewLocation")]
 pub struct Location {
-    /// The beginning of the paths that it serves.
+    /// See [`NewLocation::path`].
     pub path: LocationPath,
     /// From where.
     pub target: LocationTarget,
-    /// Headers that are set; see [`Header`].
+    /// See [`NewLocation::custom_headers`].
     pub custom_headers: Vec<Header>,
-    /// How paths are changed, in order.
+    /// See [`NewLocation::rewrite_rules`].
     pub rewrite_rules: Vec<RewriteRule>,
-    /// What else nginx should do.
+    /// See [`NewLocation::custom_directives`].
     pub custom_directives: Directives,
 }
 
@@ -56,25 +56,35 @@ pub enum LocationTarget {
 /// the answer, by default only on successful ones, with `always` on all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(bound = ""))]
 pub struct Header<Name = HeaderName, Value = HeaderValue> {
     /// Its name.
+    #[cfg_attr(feature = "openapi", schema(value_type = HeaderName))]
     pub name: Name,
     /// Its value, in which nginx's variables are replaced.
+    #[cfg_attr(feature = "openapi", schema(value_type = HeaderValue))]
     pub value: Value,
     /// Whether it is also set on answers that are errors.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
     pub always: bool,
 }
 
 /// How a path is changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(bound = ""))]
 pub struct RewriteRule<From = Pattern, To = Replacement, Flag = RewriteFlag> {
     /// Which paths.
+    #[cfg_attr(feature = "openapi", schema(value_type = Pattern))]
     pub pattern: From,
     /// Into what; `$1` and named groups are replaced.
+    #[cfg_attr(feature = "openapi", schema(value_type = Replacement))]
     pub replacement: To,
     /// What happens then.
+    #[cfg_attr(feature = "openapi", schema(value_type = RewriteFlag))]
     pub flag: Flag,
 }
 
@@ -82,6 +92,7 @@ pub struct RewriteRule<From = Pattern, To = Replacement, Flag = RewriteFlag> {
 /// <https://nginx.org/en/docs/http/ngx_http_rewrite_module.html#rewrite>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum RewriteFlag {
     /// A location is looked for anew.
     Last,
@@ -93,31 +104,40 @@ pub enum RewriteFlag {
     Permanent,
 }
 
-/// What a caller writes of a location.
+/// What is served under a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Location))]
 pub struct NewLocation {
-    /// See [`Location::path`].
+    /// The beginning of the paths that it serves.
+    #[cfg_attr(feature = "openapi", schema(value_type = LocationPath))]
     pub path: String,
     /// The address of a server: one of this, `upstream_id` and `root`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ProxyUrl>))]
     pub proxy_pass: Option<String>,
     /// The id of an upstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<UpstreamId>))]
     pub upstream_id: Option<String>,
     /// A folder on the agent's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Root>))]
     pub root: Option<String>,
     /// What is served for a folder; only with `root`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<IndexFiles>))]
     pub index: Option<String>,
-    /// See [`Location::custom_headers`].
+    /// Headers that are set; see [`Header`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Header>))]
     pub custom_headers: Vec<Header<String, String>>,
-    /// See [`Location::rewrite_rules`].
+    /// How paths are changed, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<RewriteRule>))]
     pub rewrite_rules: Vec<RewriteRule<String, String>>,
-    /// See [`Location::custom_directives`].
+    /// What else nginx should do, by directive.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub custom_directives: std::collections::BTreeMap<String, String>,
 }

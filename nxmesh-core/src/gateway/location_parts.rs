@@ -2,10 +2,16 @@
 
 use regex_syntax::ast::ErrorKind as RegexError;
 
-use crate::{Malformed, gateway::names::is_host_name, text::text_type};
+use crate::{
+    Malformed,
+    gateway::names::{is_host_name, is_port},
+    text::text_type,
+};
 
 /// The longest text of a field here, in bytes: nginx refuses a token of 4096.
 pub const MAX_TEXT_BYTES: usize = 2048;
+/// The longest name of a header, in bytes.
+pub const MAX_HEADER_NAME_BYTES: usize = 256;
 
 text_type! {
     /// The beginning of request paths: from `/`, no control characters, no `$`.
@@ -72,7 +78,7 @@ const CONNECTION_HEADERS: &[&str] = &[
 ];
 
 #[rustfmt::skip]
-const VARIABLES: &[&str] = &[
+pub(crate) const VARIABLES: &[&str] = &[
     "args", "binary_remote_addr", "body_bytes_sent", "bytes_sent", "connection", "connection_requests",
     "content_length", "content_type", "host", "hostname", "https", "is_args", "msec", "nginx_version", "pid",
     "proxy_add_x_forwarded_for", "proxy_host", "proxy_port", "query_string", "remote_addr", "remote_port",
@@ -80,9 +86,10 @@ const VARIABLES: &[&str] = &[
     "request_uri", "scheme", "server_addr", "server_name", "server_port", "server_protocol", "status",
     "time_iso8601", "time_local",
 ];
-const VARIABLE_PREFIXES: &[&str] = &["arg_", "cookie_", "http_", "sent_http_", "ssl_", "upstream_"];
+pub(crate) const VARIABLE_PREFIXES: &[&str] =
+    &["arg_", "cookie_", "http_", "sent_http_", "ssl_", "upstream_"];
 /// These are decoded: `%0a` in a request is a line break in them.
-const DECODED: &[&str] = &["uri", "document_uri"];
+pub(crate) const DECODED: &[&str] = &["uri", "document_uri"];
 
 fn check_path(path: &str) -> Result<(), Malformed> {
     check_plain(path)?;
@@ -107,17 +114,15 @@ fn check_url(url: &str) -> Result<(), Malformed> {
     let rest =
         url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).ok_or_else(bad)?;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let (host, port) = match authority.strip_prefix('[').and_then(|it| it.split_once(']')) {
-        Some((v6, port)) => (v6.parse::<std::net::Ipv6Addr>().is_ok(), port.strip_prefix(':')),
-        None => match authority.split_once(':') {
-            Some((host, port)) => (is_host_name(host), Some(port)),
-            None => (is_host_name(authority), None),
-        },
+    let (host, rest) = match authority.strip_prefix('[').and_then(|it| it.split_once(']')) {
+        Some((v6, rest)) => (v6.parse::<std::net::Ipv6Addr>().is_ok(), rest),
+        None => {
+            let (name, rest) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            (is_host_name(name), rest)
+        }
     };
-    if !host || port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
-        return Err(bad());
-    }
-    Ok(())
+    let port = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
+    if host && port { Ok(()) } else { Err(bad()) }
 }
 
 fn check_root(root: &str) -> Result<(), Malformed> {
@@ -142,10 +147,11 @@ fn check_index(names: &str) -> Result<(), Malformed> {
 fn check_header_name(name: &str) -> Result<(), Malformed> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     // nginx would take $ for a variable, so of the token characters it is left out.
-    if !(1..=256).contains(&name.len()) || !name.bytes().all(token) || name.contains('$') {
-        return Err(Malformed::format(
-            "must be a header name: 1 to 256 letters, digits and any of !#%&'*+-.^_`|~",
-        ));
+    let short = (1..=MAX_HEADER_NAME_BYTES).contains(&name.len());
+    if !short || !name.bytes().all(token) || name.contains('$') {
+        return Err(Malformed::format(format!(
+            "must be a header name: 1 to {MAX_HEADER_NAME_BYTES} letters, digits and any of !#%&'*+-.^_`|~"
+        )));
     }
     if CONNECTION_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
         return Err(Malformed::forbidden("is managed by nginx itself"));

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use crate::{
     Malformed,
-    text::{check_label, text_type},
+    text::{MAX_LABEL_CHARS, check_label, text_type},
 };
 
 text_type! {
@@ -28,13 +28,11 @@ text_type! {
 fn check_address(text: &str) -> Result<(), Malformed> {
     let bad = || Malformed::format("must be HOST:PORT, with an IPv6 address in brackets");
     let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
-    let port_is_fine = port.bytes().all(|byte| byte.is_ascii_digit())
-        && port.parse::<u16>().is_ok_and(|port| port > 0);
     let host_is_fine = match host.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
         Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
         None => is_host_name(host),
     };
-    if port_is_fine && host_is_fine { Ok(()) } else { Err(bad()) }
+    if is_port(port) && host_is_fine { Ok(()) } else { Err(bad()) }
 }
 
 fn check_server_name(name: &str) -> Result<(), Malformed> {
@@ -54,6 +52,12 @@ fn check_server_name(name: &str) -> Result<(), Malformed> {
     if upper || !is_host_name(rest) { Err(bad()) } else { Ok(()) }
 }
 
+/// 1 to 65535, in digits only.
+pub(super) fn is_port(port: &str) -> bool {
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    digits && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
 /// Dot-separated labels of 1 to 63 letters, digits, inner `-`, and `_`, which
 /// service discovery uses; 253 in all.
 pub(super) fn is_host_name(host: &str) -> bool {
@@ -68,7 +72,7 @@ pub(super) fn is_host_name(host: &str) -> bool {
 }
 
 fn check_name(text: &str) -> Result<(), Malformed> {
-    check_label(text, 200)
+    check_label(text, MAX_LABEL_CHARS)
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub struct ConfigUpdate {
 
 /// Names a configuration of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConfigVersion {
     /// The revision of the workspace that it was made from.
     pub version: RevisionNumber,

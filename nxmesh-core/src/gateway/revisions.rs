@@ -46,10 +46,10 @@ impl Revisions {
         number: RevisionNumber,
     ) -> Result<RevisionState> {
         self.context.check(actor, of, Permission::Read).await?;
+        let state = self.state(of, number).await?;
         let Some(revision) = self.context.store.revision(of, number).await? else {
             return Err(self.missing(of, number).await?);
         };
-        let state = self.state(of, number).await?;
         Ok(RevisionState {
             revision,
             virtual_hosts: plain(state.virtual_hosts().values()),
@@ -134,6 +134,9 @@ impl Revisions {
     }
 
     async fn state(&self, of: WorkspaceId, number: RevisionNumber) -> Result<Snapshot> {
+        if number > RevisionNumber::MAX {
+            return Err(Error::not_found("revision", number));
+        }
         match self.context.store.state_at(of, number).await? {
             Some(state) => Ok(state),
             None => Err(self.missing(of, number).await?),

@@ -11,6 +11,7 @@ pub const MAX_NAMED_AGENTS: usize = 1000;
 /// On which agents of its workspace a virtual host is served.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum TargetAgents {
     /// On all.
     #[default]
@@ -42,15 +43,18 @@ impl TargetAgents {
 /// What a caller writes of [`TargetAgents`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewTargetAgents {
     /// `all`, `selector` or `agents`; left out, it is `all`.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// For `selector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<LabelSelector>))]
     pub label_selector: Option<String>,
     /// For `agents`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<AgentId>>))]
     pub agent_ids: Option<Vec<String>>,
 }
 

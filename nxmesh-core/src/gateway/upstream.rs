@@ -27,6 +27,7 @@ pub const MAX_KEEPALIVE: u32 = 10_000;
 
 /// A group of servers that share the load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Upstream {
     /// Never changes.
     pub id: UpstreamId,
@@ -46,6 +47,7 @@ pub struct Upstream {
 
 /// What an upstream does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UpstreamSpec {
     /// What people call it.
     pub name: ObjectName,
@@ -62,6 +64,7 @@ pub struct UpstreamSpec {
 /// Who gets the next request.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Algorithm {
     /// Each in turn; weights are ignored.
     #[default]
@@ -77,66 +80,85 @@ pub enum Algorithm {
 /// One server of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(bound = ""))]
 pub struct UpstreamServer<Address = ServerAddress> {
     /// Where it is: `10.0.1.20:8080`, `[2001:db8::1]:8080`, `backend.internal:8080`.
+    #[cfg_attr(feature = "openapi", schema(value_type = ServerAddress))]
     pub address: Address,
     /// Its share, 1 to 65535.
     #[serde(default = "one")]
+    #[cfg_attr(feature = "openapi", schema(default = one))]
     pub weight: u32,
     /// Whether it only steps in when the others are gone.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
     pub backup: bool,
     /// Whether it takes no requests.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
     pub down: bool,
     /// After how many failures within `fail_timeout` it is avoided; 0 for never.
     #[serde(default = "one")]
+    #[cfg_attr(feature = "openapi", schema(default = one))]
     pub max_fails: u32,
     /// Within how many seconds failures are counted, and for how long it is then avoided.
     #[serde(default = "ten")]
+    #[cfg_attr(feature = "openapi", schema(default = ten))]
     pub fail_timeout: u32,
 }
 
 /// How agents find out whether a server is well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HealthCheck {
     /// Whether agents ask at all.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
     pub enabled: bool,
     /// What they ask for.
     #[serde(default = "slash")]
+    #[cfg_attr(feature = "openapi", schema(default = slash))]
     pub path: String,
     /// How often, in seconds.
     #[serde(default = "ten")]
+    #[cfg_attr(feature = "openapi", schema(default = ten))]
     pub interval: u32,
     /// How long an answer may take, in seconds.
     #[serde(default = "five")]
+    #[cfg_attr(feature = "openapi", schema(default = five))]
     pub timeout: u32,
     /// After how many good answers in a row a server is well.
     #[serde(default = "two")]
+    #[cfg_attr(feature = "openapi", schema(default = two))]
     pub healthy_threshold: u32,
     /// After how many bad ones it is not.
     #[serde(default = "three")]
+    #[cfg_attr(feature = "openapi", schema(default = three))]
     pub unhealthy_threshold: u32,
 }
 
 /// What a caller writes of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewUpstream {
     /// See [`UpstreamSpec::name`].
+    #[cfg_attr(feature = "openapi", schema(value_type = ObjectName))]
     pub name: String,
     /// See [`UpstreamSpec::algorithm`].
     #[serde(default)]
     pub algorithm: Algorithm,
     /// See [`UpstreamSpec::servers`].
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<UpstreamServer>))]
     pub servers: Vec<UpstreamServer<String>>,
     /// See [`UpstreamSpec::health_check`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
     /// See [`UpstreamSpec::keepalive_connections`]; 32 when left out.
     #[serde(default = "keepalive")]
+    #[cfg_attr(feature = "openapi", schema(default = keepalive))]
     pub keepalive_connections: u32,
 }
 
@@ -254,6 +276,9 @@ fn check_servers(
 }
 
 impl HealthCheck {
+    /// The longest path that is asked for, in bytes.
+    pub const MAX_PATH: usize = 1024;
+
     fn check(&self, path: &Path<'_>, problems: &mut Problems) {
         let Self {
             enabled: _,
@@ -264,8 +289,11 @@ impl HealthCheck {
             unhealthy_threshold,
         } = self;
         let plain = asked.bytes().all(|byte| byte.is_ascii_graphic());
-        if !asked.starts_with('/') || !plain || asked.len() > 1024 {
-            let message = "must begin with / and have 1024 visible ASCII characters at most";
+        if !asked.starts_with('/') || !plain || asked.len() > Self::MAX_PATH {
+            let message = format!(
+                "must begin with / and have {} visible ASCII characters at most",
+                Self::MAX_PATH
+            );
             problems.add(&path.field("path"), FieldCode::InvalidFormat, message);
         }
         check_range(*interval, 1, MAX_SECONDS, &path.field("interval"), problems);

@@ -25,6 +25,7 @@ pub const MAX_LOCATIONS: usize = 256;
 
 /// A name on a port, and what is served there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VirtualHost {
     /// Never changes.
     pub id: VirtualHostId,
@@ -47,6 +48,7 @@ pub struct VirtualHost {
 
 /// What nginx does for a virtual host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VirtualHostSpec {
     /// What people call it.
     pub name: ObjectName,
@@ -63,40 +65,52 @@ pub struct VirtualHostSpec {
     /// Whether it also speaks HTTP/3, where nginx can; only with TLS.
     pub http3_enabled: bool,
     /// What is served, by path.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<NewLocation>))]
     pub locations: Vec<Location>,
     /// What else nginx should do.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub custom_directives: Directives,
 }
 
 /// The names of a virtual host, each once, in the order they were given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String))]
 pub struct ServerNames(Vec<ServerName>);
 
 /// What a caller writes of a virtual host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewVirtualHost {
     /// See [`VirtualHostSpec::name`].
+    #[cfg_attr(feature = "openapi", schema(value_type = ObjectName))]
     pub name: String,
     /// One or more names, separated by spaces.
+    #[cfg_attr(feature = "openapi", schema(value_type = ServerNames))]
     pub server_name: String,
     /// See [`VirtualHostSpec::listen_port`].
     pub listen_port: u32,
     /// See [`VirtualHostSpec::ssl_enabled`].
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
     pub ssl_enabled: bool,
     /// See [`VirtualHostSpec::ssl_certificate_id`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<CertificateId>))]
     pub ssl_certificate_id: Option<String>,
     /// See [`VirtualHostSpec::http2_enabled`].
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
     pub http2_enabled: bool,
     /// See [`VirtualHostSpec::http3_enabled`].
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
     pub http3_enabled: bool,
     /// See [`VirtualHostSpec::locations`].
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub locations: Vec<NewLocation>,
     /// See [`VirtualHostSpec::custom_directives`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -12,6 +12,7 @@ pub type ApiKeyId = Id<ApiKey>;
 /// What a program logs in with. It is worth what its maker may do in the organization, and
 /// no more than its own role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ApiKey {
     /// Never changes.
     pub id: ApiKeyId,
@@ -23,7 +24,7 @@ pub struct ApiKey {
     pub role: Role,
     /// Who made it.
     pub user_id: UserId,
-    /// Until when it works; `None` until it is revoked.
+    /// Until when it works; without it, until it is revoked.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
@@ -32,10 +33,12 @@ pub struct ApiKey {
 /// What a caller writes to make one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewApiKey {
     /// See [`ApiKey::organization_id`].
     pub organization_id: OrganizationId,
     /// See [`ApiKey::name`].
+    #[cfg_attr(feature = "openapi", schema(value_type = OrganizationName))]
     pub name: String,
     /// See [`ApiKey::role`]: at most the caller's own.
     pub role: Role,

@@ -14,6 +14,7 @@ pub type AuditEntryId = Id<AuditEntry>;
 
 /// Who did what to an object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditEntry {
     /// Which entry.
     pub id: AuditEntryId,
@@ -34,15 +35,16 @@ pub struct AuditEntry {
     pub object: AuditedObject,
     /// When.
     pub created_at: DateTime<Utc>,
-    /// What it was, secrets blanked: of an update only the fields that changed; `None` when it
-    /// was not there.
+    /// What it was, secrets blanked: of an update only the fields that changed; nothing when
+    /// it was not there.
     pub before: Option<Value>,
-    /// What it became, in the same way; `None` when it was removed.
+    /// What it became, in the same way; nothing when it was removed.
     pub after: Option<Value>,
 }
 
 /// What an entry of the audit log is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditedObject {
     /// The sort: `virtual_host`.
     pub object_type: String,

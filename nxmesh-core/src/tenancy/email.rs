@@ -13,12 +13,18 @@ impl Email {
     }
 }
 
+/// The longest part before the `@`, in bytes.
+pub const MAX_LOCAL_BYTES: usize = 64;
+/// The longest part after it.
+pub const MAX_DOMAIN_BYTES: usize = 255;
+
 // Only what no mail system accepts is refused (RFC 5321 4.5.3.1: 64 octets
 // before the @, 255 after it): whether an address works, only a mail can tell.
 fn check(text: &str) -> Result<(), Malformed> {
     let bad = || Malformed::format("must be an e-mail address: name@domain");
     let (local, domain) = text.rsplit_once('@').ok_or_else(bad)?;
-    if local.is_empty() || domain.is_empty() || local.len() > 64 || domain.len() > 255 {
+    let empty = local.is_empty() || domain.is_empty();
+    if empty || local.len() > MAX_LOCAL_BYTES || domain.len() > MAX_DOMAIN_BYTES {
         return Err(bad());
     }
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {

@@ -5,7 +5,7 @@ use crate::{
     ETag, Id, Path, Problems, Result,
     problems::Malformed,
     tenancy::Slug,
-    text::{check_label, text_type},
+    text::{MAX_LABEL_CHARS, check_label, text_type},
 };
 
 /// The id of an [`Organization`].
@@ -19,6 +19,7 @@ text_type! {
 
 /// The owner of workspaces, and what users are members of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Organization {
     /// Never changes.
     pub id: OrganizationId,
@@ -46,10 +47,13 @@ impl Organization {
 /// What a caller writes of an organization.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewOrganization {
     /// See [`Organization::name`].
+    #[cfg_attr(feature = "openapi", schema(value_type = OrganizationName))]
     pub name: String,
     /// See [`Organization::slug`].
+    #[cfg_attr(feature = "openapi", schema(value_type = Slug))]
     pub slug: String,
 }
 
@@ -72,5 +76,5 @@ impl From<Organization> for NewOrganization {
 }
 
 fn check_name(text: &str) -> Result<(), Malformed> {
-    check_label(text, 200)
+    check_label(text, MAX_LABEL_CHARS)
 }

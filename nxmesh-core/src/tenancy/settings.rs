@@ -11,12 +11,18 @@ use crate::{
 
 /// How many environment variables a workspace may set.
 pub const MAX_ENV_VARS: usize = 64;
+/// The longest name of one, in bytes.
+pub const MAX_ENV_NAME_BYTES: usize = 64;
+/// The longest value of one, in bytes.
+pub const MAX_ENV_VALUE_BYTES: usize = 1024;
 
 /// What holds for the nginx of every agent of a workspace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Settings {
     /// Directives of the `http` block, by name.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub nginx_directives: Directives,
     /// What nginx's workers find in their environment.
     #[serde(default)]
@@ -26,12 +32,14 @@ pub struct Settings {
 /// What a caller writes of [`Settings`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewSettings {
     /// See [`Settings::nginx_directives`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nginx_directives: BTreeMap<String, String>,
     /// See [`Settings::env_vars`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<EnvName, EnvValue>))]
     pub env_vars: BTreeMap<String, String>,
 }
 
@@ -76,10 +84,11 @@ impl From<Settings> for NewSettings {
 fn check_name(name: &str) -> Result<(), Malformed> {
     let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let rest = |byte: u8| first(byte) || byte.is_ascii_digit();
-    if !name.bytes().next().is_some_and(first) || !name.bytes().all(rest) || name.len() > 64 {
-        return Err(Malformed::format(
-            "must be a letter or _, then letters, digits and _, 64 at most",
-        ));
+    let well_formed = name.bytes().next().is_some_and(first) && name.bytes().all(rest);
+    if !well_formed || name.len() > MAX_ENV_NAME_BYTES {
+        return Err(Malformed::format(format!(
+            "must be a letter or _, then letters, digits and _, {MAX_ENV_NAME_BYTES} at most"
+        )));
     }
     // LD_PRELOAD and its kin load code into whatever nginx executes; NGINX and
     // NGINX_BPF_MAPS are how nginx hands sockets to its successor.
@@ -90,8 +99,8 @@ fn check_name(name: &str) -> Result<(), Malformed> {
 }
 
 fn check_value(value: &str) -> Result<(), Malformed> {
-    if value.len() > 1024 {
-        return Err(Malformed::range("must have 1024 bytes at most"));
+    if value.len() > MAX_ENV_VALUE_BYTES {
+        return Err(Malformed::range(format!("must have {MAX_ENV_VALUE_BYTES} bytes at most")));
     }
     if value.chars().any(char::is_control) {
         return Err(Malformed::format("must not contain control characters"));

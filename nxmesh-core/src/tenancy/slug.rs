@@ -5,9 +5,12 @@ text_type! {
     Slug, check
 }
 
+/// The longest slug, in characters.
+pub const MAX_SLUG_CHARS: usize = 63;
+
 fn check(text: &str) -> Result<(), Malformed> {
-    if !(1..=63).contains(&text.len()) {
-        return Err(Malformed::range("must have 1 to 63 characters"));
+    if !(1..=MAX_SLUG_CHARS).contains(&text.len()) {
+        return Err(Malformed::range(format!("must have 1 to {MAX_SLUG_CHARS} characters")));
     }
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if !text.bytes().all(allowed) || text.starts_with('-') || text.ends_with('-') {

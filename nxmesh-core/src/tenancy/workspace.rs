@@ -11,6 +11,7 @@ pub type WorkspaceId = Id<Workspace>;
 
 /// A fleet and what it serves: agents, virtual hosts, upstreams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Workspace {
     /// Never changes.
     pub id: WorkspaceId,
@@ -43,10 +44,13 @@ impl Workspace {
 /// What a caller writes of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewWorkspace {
     /// See [`Workspace::name`].
+    #[cfg_attr(feature = "openapi", schema(value_type = OrganizationName))]
     pub name: String,
     /// See [`Workspace::slug`].
+    #[cfg_attr(feature = "openapi", schema(value_type = Slug))]
     pub slug: String,
     /// See [`Workspace::settings`].
     #[serde(default)]

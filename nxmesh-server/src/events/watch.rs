@@ -5,13 +5,14 @@ use axum::{
         FromRequestParts, Request, State, WebSocketUpgrade,
         ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
     },
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures::{
     SinkExt, StreamExt,
     stream::{SplitSink, SplitStream},
 };
+use http::StatusCode;
 use nxmesh_core::{
     Error, ErrorKind, Mesh,
     events::{Delivery, EventId, Subscription},
@@ -20,7 +21,10 @@ use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::message::{Answer, Lag, Request as Said};
-use crate::http::{ApiError, AuthenticatedByQuery, ListQuery, RequestId};
+use crate::http::{
+    ApiError, AuthenticatedByQuery, ListQuery, RequestId,
+    openapi::{Operation, Output},
+};
 
 /// The largest message that is read.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -33,13 +37,30 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long to wait for a store that does not answer.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The answer to a request that becomes a WebSocket.
+pub(super) struct Upgraded(Response);
+
+impl IntoResponse for Upgraded {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Output for Upgraded {
+    fn describe(operation: &mut Operation) {
+        let text = "From here on messages of JSON go both ways.";
+        operation.answers(StatusCode::SWITCHING_PROTOCOLS, text, None, &[]);
+        operation.fails(ApiError::needs_upgrade().status(), None);
+    }
+}
+
 /// Begins to watch.
 pub(super) async fn open(
     State(mesh): State<Mesh>,
     AuthenticatedByQuery(actor): AuthenticatedByQuery,
     query: ListQuery,
     request: Request,
-) -> Result<Response, ApiError> {
+) -> Result<Upgraded, ApiError> {
     let number = |text: &str| text.parse().map_err(|_| "must be the id of an event".to_owned());
     let since: Option<EventId> = query.get("since", number)?;
     let (mut parts, _) = request.into_parts();
@@ -54,7 +75,7 @@ pub(super) async fn open(
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES);
     let tasks = mesh.tasks().clone();
-    Ok(upgrade.on_upgrade(async move |socket| {
+    Ok(Upgraded(upgrade.on_upgrade(async move |socket| {
         let (outgoing, incoming) = socket.split();
         let mut watcher =
             Watcher { outgoing, incoming, subscription, request_id, heard: Instant::now() };
@@ -68,7 +89,7 @@ pub(super) async fn open(
             let _ = timeout(RETRY, watcher.outgoing.send(Message::Close(end))).await;
         };
         tasks.track(watch).await;
-    }))
+    })))
 }
 
 fn going_away() -> CloseFrame {

@@ -1,22 +1,30 @@
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
-use http::{StatusCode, header};
+use http::StatusCode;
 use nxmesh_core::{
-    MergePatch, Mesh, Page,
+    Mesh, Page,
     gateway::{
-        Agent, AgentConfig, AgentId, AgentState, LabelSelector, NewRegistrationToken,
+        Agent, AgentConfig, AgentId, AgentState, LabelSelector, NewAgent, NewRegistrationToken,
         RegistrationToken, ReloadOutcome,
     },
     tenancy::Workspace,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::http::{ApiError, Authenticated, Body, Condition, IdPath, ListQuery, Object};
+use crate::http::{
+    ApiError, Authenticated, Body, Condition, IdPath, ListQuery, Made, Object, Patch,
+};
 
-#[derive(Serialize)]
-struct TokenAnswer {
+/// What lets one agent in, once; it is shown only here.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegistrationToken)]
+pub(super) struct TokenAnswer {
+    /// What the agent registers with.
     token: String,
+    /// The agent that it will be.
     agent_id: AgentId,
+    /// Until when it works.
     expires_at: DateTime<Utc>,
 }
 
@@ -26,7 +34,7 @@ pub(super) async fn list(
     IdPath(workspace): IdPath<Workspace>,
     query: ListQuery,
 ) -> Result<Json<Page<Agent>>, ApiError> {
-    let state = query.get("state", parse_state)?.flatten();
+    let state = query.get("state", StateFilter::parse)?.and_then(StateFilter::state);
     let selector = query
         .get("label_selector", |text| LabelSelector::parse(text).map_err(|bad| bad.message))?;
     let page = query.page()?;
@@ -38,12 +46,11 @@ pub(super) async fn create_token(
     Authenticated(actor): Authenticated,
     IdPath(workspace): IdPath<Workspace>,
     Body(new): Body<NewRegistrationToken>,
-) -> Result<impl IntoResponse, ApiError> {
+) -> Result<Made<TokenAnswer>, ApiError> {
     let RegistrationToken { token, agent_id, expires_at } =
         mesh.gateway().agents().create_token(&actor, workspace, new).await?;
-    let location = [(header::LOCATION, format!("/v1/agents/{agent_id}"))];
     let answer = TokenAnswer { token: token.expose().clone(), agent_id, expires_at };
-    Ok((StatusCode::CREATED, location, Json(answer)))
+    Ok(Made(answer, format!("/v1/agents/{agent_id}")))
 }
 
 pub(super) async fn get(
@@ -61,7 +68,7 @@ pub(super) async fn update(
     Authenticated(actor): Authenticated,
     IdPath(id): IdPath<Agent>,
     Condition(if_match): Condition,
-    Body(patch): Body<MergePatch>,
+    Patch(patch, _): Patch<NewAgent>,
 ) -> Result<Object<Agent>, ApiError> {
     let changed = mesh.gateway().agents().update(&actor, id, &patch, &if_match).await?;
     let tag = changed.etag();
@@ -94,14 +101,36 @@ pub(super) async fn config(
     Ok(Json(mesh.gateway().agents().config(&actor, id).await?))
 }
 
-/// `None` is any state.
-fn parse_state(text: &str) -> Result<Option<AgentState>, String> {
-    Ok(Some(match text {
-        "all" => return Ok(None),
-        "pending" => AgentState::Pending,
-        "online" => AgentState::Online,
-        "degraded" => AgentState::Degraded,
-        "offline" => AgentState::Offline,
-        _ => return Err("must be one of all, pending, online, degraded, offline".to_owned()),
-    }))
+/// Agents in which state to list.
+#[derive(Clone, Copy, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum StateFilter {
+    All,
+    Pending,
+    Online,
+    Degraded,
+    Offline,
+}
+
+impl StateFilter {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "all" => Self::All,
+            "pending" => Self::Pending,
+            "online" => Self::Online,
+            "degraded" => Self::Degraded,
+            "offline" => Self::Offline,
+            _ => return Err("must be one of all, pending, online, degraded, offline".to_owned()),
+        })
+    }
+
+    const fn state(self) -> Option<AgentState> {
+        match self {
+            Self::All => None,
+            Self::Pending => Some(AgentState::Pending),
+            Self::Online => Some(AgentState::Online),
+            Self::Degraded => Some(AgentState::Degraded),
+            Self::Offline => Some(AgentState::Offline),
+        }
+    }
 }

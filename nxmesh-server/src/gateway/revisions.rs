@@ -1,12 +1,11 @@
-use axum::{Json, extract::State, response::IntoResponse};
-use http::header;
+use axum::{Json, extract::State};
 use nxmesh_core::{
     Error, Mesh, Page, Revision, RevisionNumber,
     gateway::{RevisionDiff, RevisionState},
     tenancy::Workspace,
 };
 
-use crate::http::{ApiError, Authenticated, IdPath, PageQuery, RevisionPath};
+use crate::http::{ApiError, Authenticated, IdPath, Located, PageQuery, RevisionPath};
 
 pub(super) async fn list(
     State(mesh): State<Mesh>,
@@ -37,11 +36,11 @@ pub(super) async fn restore(
     State(mesh): State<Mesh>,
     Authenticated(actor): Authenticated,
     RevisionPath(workspace, [number]): RevisionPath<1>,
-) -> Result<impl IntoResponse, ApiError> {
+) -> Result<Located<Json<Revision>>, ApiError> {
     let revisions = mesh.gateway().revisions();
     let head: RevisionNumber = revisions.restore(&actor, workspace, number).await?;
     let location = format!("/v1/workspaces/{workspace}/revisions/{head}");
     // It is restored, also if it cannot be shown.
     let state = revisions.get(&actor, workspace, head).await.map_err(Error::undecided)?;
-    Ok(([(header::LOCATION, location)], Json(state.revision)))
+    Ok(Located(Json(state.revision), location))
 }

@@ -1,12 +1,14 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use nxmesh_core::{
-    MergePatch, Mesh, Page,
+    Mesh, Page,
     gateway::{NewVirtualHost, VirtualHost},
     tenancy::Workspace,
 };
 
-use crate::http::{ApiError, Authenticated, Body, Condition, Created, IdPath, Object, PageQuery};
+use crate::http::{
+    ApiError, Authenticated, Body, Condition, Created, IdPath, Object, PageQuery, Patch,
+};
 
 pub(super) async fn list(
     State(mesh): State<Mesh>,
@@ -43,7 +45,7 @@ pub(super) async fn update(
     Authenticated(actor): Authenticated,
     IdPath(id): IdPath<VirtualHost>,
     Condition(if_match): Condition,
-    Body(patch): Body<MergePatch>,
+    Patch(patch, _): Patch<NewVirtualHost>,
 ) -> Result<Object<VirtualHost>, ApiError> {
     let changed = mesh.gateway().virtual_hosts().update(&actor, id, &patch, &if_match).await?;
     let tag = changed.etag();

@@ -8,6 +8,8 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use nxmesh_core::{Error, ErrorKind, FieldCode, FieldError};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
 
 /// An answer that is an error. Its body is written by the outermost layer, which
 /// knows the id of the request.
@@ -21,16 +23,24 @@ pub(crate) struct ApiError {
     undecided: bool,
 }
 
-#[derive(Serialize)]
-struct Envelope<'a> {
+/// What every error looks like.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct Envelope<'a> {
+    /// What went wrong.
+    #[schema(inline)]
     error: Content<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Content<'a> {
+    /// The sort of error, for programs.
     code: &'a str,
+    /// What went wrong, for people.
     message: &'a str,
+    /// The `x-request-id` of the answer.
     request_id: &'a str,
+    /// What is wrong with which field.
     details: &'a [FieldError],
 }
 
@@ -44,6 +54,27 @@ impl ApiError {
             // Of a failure that nobody foresaw nothing is known.
             undecided: status == StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// How this error is answered.
+    pub(crate) fn of(error: &Error) -> Self {
+        let (status, code) = match error.kind() {
+            ErrorKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR"),
+            ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+            ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "FORBIDDEN"),
+            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+            ErrorKind::Conflict => (StatusCode::CONFLICT, "CONFLICT"),
+            ErrorKind::Precondition => (StatusCode::PRECONDITION_FAILED, "CONFLICT"),
+            ErrorKind::Stale | ErrorKind::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE")
+            }
+            ErrorKind::Corrupt | ErrorKind::Internal | _ => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")
+            }
+        };
+        let undecided = error.is_undecided() || status == StatusCode::INTERNAL_SERVER_ERROR;
+        let details = error.fields().to_vec();
+        Self { undecided, details, ..Self::new(status, code, error.message()) }
     }
 
     pub(crate) fn unknown_path() -> Self {
@@ -89,6 +120,10 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR", "the body broke off")
     }
 
+    pub(crate) fn stale() -> Self {
+        Self::of(&Error::new(ErrorKind::Precondition, ""))
+    }
+
     pub(crate) fn unauthorized(message: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
     }
@@ -98,8 +133,18 @@ impl ApiError {
         Self::new(StatusCode::UPGRADE_REQUIRED, "VALIDATION_ERROR", message)
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        // Each was one when it was made.
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The body, as JSON.
+    pub(crate) fn body(&self, request_id: &str) -> Value {
+        serde_json::to_value(self.envelope(request_id)).unwrap_or_default()
+    }
+
     /// The body, now that the id of the request is known.
-    pub(crate) fn envelope<'a>(&'a self, request_id: &'a str) -> impl Serialize + 'a {
+    pub(crate) fn envelope<'a>(&'a self, request_id: &'a str) -> Envelope<'a> {
         let Self { status: _, code, message, details, undecided: _ } = self;
         Envelope { error: Content { code, message, request_id, details } }
     }
@@ -116,28 +161,12 @@ impl ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let (status, code) = match error.kind() {
-            ErrorKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR"),
-            ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
-            ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "FORBIDDEN"),
-            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
-            ErrorKind::Conflict => (StatusCode::CONFLICT, "CONFLICT"),
-            ErrorKind::Precondition => (StatusCode::PRECONDITION_FAILED, "CONFLICT"),
-            ErrorKind::Stale | ErrorKind::Unavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE")
-            }
-            ErrorKind::Corrupt | ErrorKind::Internal | _ => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")
-            }
-        };
-        if status.is_server_error() {
+        let answer = Self::of(&error);
+        if answer.status().is_server_error() {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::error!(%error, source, "request failed");
         }
-        let message = error.message().to_owned();
-        let undecided = error.is_undecided() || status == StatusCode::INTERNAL_SERVER_ERROR;
-        let details = error.fields().to_vec();
-        Self { undecided, details, ..Self::new(status, code, message) }
+        answer
     }
 }
 

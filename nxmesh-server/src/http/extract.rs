@@ -1,4 +1,4 @@
-use std::{collections::HashMap, str::FromStr};
+use std::{collections::HashMap, marker::PhantomData, str::FromStr};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
@@ -8,10 +8,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
 use nxmesh_core::{
-    Actor, Error, FieldCode, FieldError, Id, IfMatch, Mesh, PageRequest, RevisionNumber, from_json,
-    tenancy::WorkspaceId,
+    Actor, Error, FieldCode, FieldError, Id, IfMatch, MergePatch, Mesh, PageRequest,
+    RevisionNumber, from_json, tenancy::WorkspaceId,
 };
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use crate::http::{ApiError, Budget, RequestId};
 
@@ -156,6 +157,17 @@ pub(super) async fn body_of<S: Send + Sync>(
     })
 }
 
+/// The JSON body, as a merge patch of what `T` writes.
+pub(crate) struct Patch<T>(pub(crate) MergePatch, pub(crate) PhantomData<fn() -> T>);
+
+impl<T, S: Send + Sync> FromRequest<S> for Patch<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Body::from_request(request, state).await.map(|Body(patch)| Self(patch, PhantomData))
+    }
+}
+
 /// The condition in `If-Match`.
 pub(crate) struct Condition(pub(crate) IfMatch);
 
@@ -168,6 +180,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Condition {
     }
 }
 
+/// A parameter that is there or not.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it is for the document")]
+pub(crate) enum Flag {
+    /// It is there.
+    True,
+}
+
 /// The parameters of a list.
 pub(crate) struct ListQuery(HashMap<String, String>);
 
@@ -175,9 +196,16 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let query = Query::from_request_parts(parts, state).await;
+        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
         let unreadable = |_| invalid("query", FieldCode::InvalidFormat, "must be name=value pairs");
-        query.map(|Query(pairs)| Self(pairs)).map_err(|it| unreadable(it).into())
+        let Query(pairs) = query.map_err(unreadable)?;
+        let mut known = HashMap::new();
+        for (name, value) in pairs {
+            if known.insert(name.clone(), value).is_some() {
+                return Err(invalid(&name, FieldCode::Duplicate, "must be there once").into());
+            }
+        }
+        Ok(Self(known))
     }
 }
 
@@ -188,8 +216,7 @@ impl ListQuery {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, ApiError> {
-        let value = self.0.get(name).filter(|text| !text.is_empty());
-        let parsed = value.map(|text| parse(text)).transpose();
+        let parsed = self.0.get(name).map(|text| parse(text)).transpose();
         parsed.map_err(|message| invalid(name, FieldCode::InvalidValue, &message).into())
     }
 

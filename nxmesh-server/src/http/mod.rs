@@ -1,9 +1,12 @@
 //! What all routes share.
 
+#[cfg(feature = "docs")]
+mod docs;
 pub(crate) mod error;
 pub(crate) mod extract;
 mod idempotency;
 pub(crate) mod limits;
+pub(crate) mod openapi;
 mod probe;
 pub(crate) mod reply;
 mod request_id;
@@ -14,15 +17,16 @@ mod settings;
 pub(crate) use self::{
     error::ApiError,
     extract::{
-        Authenticated, AuthenticatedByQuery, Body, Condition, IdPair, IdPath, ListQuery, PageQuery,
-        RevisionPath,
+        Authenticated, AuthenticatedByQuery, Body, Condition, Flag, IdPair, IdPath, ListQuery,
+        PageQuery, Patch, RevisionPath,
     },
     limits::{Budget, LoginAllowed},
-    reply::{Created, Object, Shown},
+    reply::{Created, Located, Made, Object, Shown},
     request_id::RequestId,
     routes::Routes,
 };
 pub use self::{
+    openapi::document,
     router::{MAX_BODY_BYTES, http, http_with, routes},
     routes::{Needs, Route},
     settings::HttpSettings,

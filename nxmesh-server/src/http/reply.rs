@@ -27,6 +27,12 @@ impl<T: Serialize> IntoResponse for Shown<T> {
     }
 }
 
+/// Something that was made and has no tag, with its path.
+pub(crate) struct Made<T>(pub(crate) T, pub(crate) String);
+
+/// What came of a command, with the path where it can be seen.
+pub(crate) struct Located<T>(pub(crate) T, pub(crate) String);
+
 impl<T: Serialize> IntoResponse for Object<T> {
     fn into_response(self) -> Response {
         let mut response = Json(self.0).into_response();
@@ -40,8 +46,20 @@ impl<T: Serialize> IntoResponse for Object<T> {
 impl<T: Serialize> IntoResponse for Created<T> {
     fn into_response(self) -> Response {
         let Self(object, tag, path) = self;
-        let mut response = (StatusCode::CREATED, Object(object, tag)).into_response();
-        if let Ok(path) = HeaderValue::from_str(&path) {
+        (StatusCode::CREATED, Located(Object(object, tag), path)).into_response()
+    }
+}
+
+impl<T: Serialize> IntoResponse for Made<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, Located(Json(self.0), self.1)).into_response()
+    }
+}
+
+impl<T: IntoResponse> IntoResponse for Located<T> {
+    fn into_response(self) -> Response {
+        let mut response = self.0.into_response();
+        if let Ok(path) = HeaderValue::from_str(&self.1) {
             response.headers_mut().insert(header::LOCATION, path);
         }
         response

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use axum::{Router, extract::DefaultBodyLimit, middleware, response::IntoResponse, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, middleware, response::IntoResponse};
 use http::{HeaderName, Method};
 use nxmesh_core::Mesh;
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
@@ -8,8 +8,9 @@ use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 use crate::{
     events, gateway,
     http::{
-        ApiError, HttpSettings, Route, Routes, idempotency,
+        ApiError, HttpSettings, Needs, Route, Routes, idempotency,
         limits::{self, Limits},
+        openapi::openapi,
         probe, request_id,
     },
     tenancy,
@@ -19,7 +20,30 @@ use crate::{
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 fn v1() -> Routes {
-    tenancy::routes().merge(gateway::routes()).merge(events::routes())
+    tenancy::routes()
+        .merge(gateway::routes())
+        .merge(events::routes())
+        .on(Method::GET, "/openapi.json", Needs::Nothing, openapi)
+        .says("Get this document")
+        .describe("In OpenAPI 3.1.")
+}
+
+/// What there is beside `/v1`.
+fn beside() -> Routes {
+    Routes::at_root()
+        .on(Method::GET, "/.well-known/jwks.json", Needs::Nothing, tenancy::jwks)
+        .says("Get the keys that access tokens are checked with")
+        .describe("A JSON Web Key Set (RFC 7517).")
+        .on(Method::GET, "/healthz", Needs::Nothing, probe::alive)
+        .says("Ask whether the server is alive")
+        .on(Method::GET, "/readyz", Needs::Nothing, probe::ready)
+        .says("Ask whether the server can serve")
+        .describe("Its store answers.")
+}
+
+/// All routes.
+pub(super) fn all() -> Routes {
+    v1().merge(beside())
 }
 
 /// What there is under `/v1`, and who may use it.
@@ -42,9 +66,10 @@ pub fn http_with(mesh: Mesh, settings: &HttpSettings) -> Router {
     let router = Router::new()
         .nest("/v1", v1().into_router().route_layer(once))
         .layer(middleware::from_fn_with_state(limits, limits::layer))
-        .route("/.well-known/jwks.json", get(tenancy::jwks))
-        .route("/healthz", get(probe::alive))
-        .route("/readyz", get(probe::ready))
+        .merge(beside().into_router());
+    #[cfg(feature = "docs")]
+    let router = router.merge(super::docs::routes());
+    let router = router
         .fallback(async || ApiError::unknown_path())
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -1,6 +1,9 @@
 use axum::{Router, handler::Handler, routing};
 use http::Method;
-use nxmesh_core::{Mesh, tenancy::Permission};
+use nxmesh_core::{ErrorKind, Mesh, tenancy::Permission};
+use utoipa::ToSchema;
+
+use super::openapi::{Documented, Entry, Place};
 
 /// A route, and who may use it. The check itself is core's; a test compares the two.
 #[derive(Debug, Clone)]
@@ -24,16 +27,42 @@ pub enum Needs {
     Permission(Permission),
 }
 
-/// Routes with their rules: there is no way to add one without.
+/// Routes with their rules and their documentation: there is no way to add one without.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
+    under: &'static str,
     router: Router<Mesh>,
     rules: Vec<Route>,
+    entries: Vec<Entry>,
+}
+
+/// Routes, the last of which still has to be documented.
+#[must_use = "say what the route does"]
+pub(crate) struct Undocumented {
+    routes: Routes,
+    entry: Entry,
+}
+
+impl Undocumented {
+    /// What the route does, in a few words, as an order: `List agents`. More can be said about it
+    /// behind this: [`describe`](Routes::describe), [`fails`](Routes::fails),
+    /// [`query`](Routes::query).
+    pub(crate) fn says(self, summary: &'static str) -> Routes {
+        let Self { mut routes, mut entry } = self;
+        entry.says(summary);
+        routes.entries.push(entry);
+        routes
+    }
 }
 
 impl Routes {
-    /// `Routes::new().on(Method::GET, "/agents/{id}", Needs::.., agents::get)`
+    /// `Routes::new().on(Method::GET, "/agents/{id}", Needs::.., agents::get).says("Get an agent")`
     pub(crate) fn new() -> Self {
+        Self { under: "/v1", ..Self::default() }
+    }
+
+    /// Routes that are not under `/v1`, and not limited.
+    pub(crate) fn at_root() -> Self {
         Self::default()
     }
 
@@ -44,11 +73,13 @@ impl Routes {
         path: &'static str,
         needs: Needs,
         handler: H,
-    ) -> Self
+    ) -> Undocumented
     where
-        H: Handler<T, Mesh>,
+        H: Handler<T, Mesh> + Documented<T>,
         T: 'static,
     {
+        let (full, limited) = (format!("{}{path}", self.under), !self.under.is_empty());
+        let entry = Entry::of::<H, T>(Place { method: method.clone(), path: full, needs, limited });
         let routed = match method {
             Method::GET => routing::get(handler),
             Method::POST => routing::post(handler),
@@ -58,6 +89,37 @@ impl Routes {
         };
         self.router = self.router.route(path, routed);
         self.rules.push(Route { method, path, needs });
+        Undocumented { routes: self, entry }
+    }
+
+    /// What else there is to know about the last one, in sentences.
+    pub(crate) fn describe(self, description: &'static str) -> Self {
+        self.last(|it| it.describe(description))
+    }
+
+    /// What the last one can fail with, beyond what its rule and its types say; when, in a
+    /// sentence.
+    pub(crate) fn fails(self, kind: ErrorKind, when: &'static str) -> Self {
+        self.last(|it| it.fails(kind, when))
+    }
+
+    /// The last one takes `page` and `per_page` beside other parameters.
+    pub(crate) fn pages(self) -> Self {
+        self.last(Entry::pages)
+    }
+
+    /// A parameter of the query that the last one takes.
+    pub(crate) fn query<T: ToSchema>(self, name: &str, description: &str) -> Self {
+        self.last(|it| it.query::<T>(name, false, description))
+    }
+
+    /// A parameter of the query that the last one must have.
+    pub(crate) fn required_query<T: ToSchema>(self, name: &str, description: &str) -> Self {
+        self.last(|it| it.query::<T>(name, true, description))
+    }
+
+    fn last(mut self, change: impl FnOnce(&mut Entry)) -> Self {
+        self.entries.last_mut().map(change);
         self
     }
 
@@ -65,11 +127,16 @@ impl Routes {
     pub(crate) fn merge(mut self, other: Self) -> Self {
         self.router = self.router.merge(other.router);
         self.rules.extend(other.rules);
+        self.entries.extend(other.entries);
         self
     }
 
     pub(crate) fn into_router(self) -> Router<Mesh> {
         self.router
+    }
+
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        self.entries
     }
 
     pub(crate) fn into_rules(self) -> Vec<Route> {

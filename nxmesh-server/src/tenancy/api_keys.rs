@@ -1,18 +1,21 @@
-use axum::{Json, extract::State, response::IntoResponse};
-use http::{StatusCode, header};
+use axum::{Json, extract::State};
+use http::StatusCode;
 use nxmesh_core::{
     Mesh, Page,
     tenancy::{ApiKey, NewApiKey, OrganizationId},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::http::{ApiError, Authenticated, Body, IdPath, ListQuery};
+use crate::http::{ApiError, Authenticated, Body, IdPath, ListQuery, Made};
 
 /// A new key with its text, which nobody is shown again.
-#[derive(Serialize)]
-struct Answer {
+#[derive(Serialize, ToSchema)]
+#[schema(as = IssuedApiKey)]
+pub(super) struct Answer {
     #[serde(flatten)]
     api_key: ApiKey,
+    /// What it is used as.
     key: String,
 }
 
@@ -30,11 +33,10 @@ pub(super) async fn create(
     State(mesh): State<Mesh>,
     Authenticated(actor): Authenticated,
     Body(new): Body<NewApiKey>,
-) -> Result<impl IntoResponse, ApiError> {
+) -> Result<Made<Answer>, ApiError> {
     let (api_key, text) = mesh.tenancy().api_keys().create(&actor, new).await?;
-    let location = [(header::LOCATION, format!("/v1/api-keys/{}", api_key.id))];
-    let answer = Answer { api_key, key: text.expose().clone() };
-    Ok((StatusCode::CREATED, location, Json(answer)))
+    let path = format!("/v1/api-keys/{}", api_key.id);
+    Ok(Made(Answer { api_key, key: text.expose().clone() }, path))
 }
 
 pub(super) async fn revoke(

@@ -2,34 +2,49 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 use nxmesh_core::{Mesh, Secret, tenancy::auth::Tokens};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::http::{ApiError, Authenticated, Body, LoginAllowed};
 
-#[derive(Deserialize)]
+/// Who wants to log in.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Login {
+    /// The e-mail address of a user.
     email: String,
+    /// Their password.
     password: String,
 }
 
-#[derive(Deserialize)]
+/// A login that goes on, or ends.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Refresh {
+    /// The last one that was answered.
     refresh_token: String,
 }
 
-#[derive(Deserialize)]
+/// A password for another.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PasswordChange {
+    /// The one that is good now.
     current_password: String,
+    /// The one that will be.
     new_password: String,
 }
 
-#[derive(Serialize)]
+/// What proves who is logged in.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tokens)]
 pub(super) struct Answer {
+    /// What to send as `Authorization: Bearer`.
     access_token: String,
+    /// What gets the next ones, once.
     refresh_token: String,
+    /// How many seconds the access token is good for.
     expires_in: i64,
+    /// `Bearer`.
     token_type: &'static str,
 }
 
@@ -82,7 +97,13 @@ pub(super) async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// A JSON Web Key Set (RFC 7517).
+#[derive(Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub(crate) struct KeySet(serde_json::Value);
+
 /// What others check access tokens with.
-pub(crate) async fn jwks(State(mesh): State<Mesh>) -> Json<serde_json::Value> {
-    Json(mesh.tenancy().auth().jwks())
+pub(crate) async fn jwks(State(mesh): State<Mesh>) -> Json<KeySet> {
+    Json(KeySet(mesh.tenancy().auth().jwks()))
 }

@@ -5,7 +5,7 @@ use nxmesh_core::{
     tenancy::{Member, MemberPatch, NewMember, Organization, User},
 };
 
-use crate::http::{ApiError, Authenticated, Body, IdPair, IdPath, PageQuery};
+use crate::http::{ApiError, Authenticated, Body, IdPair, IdPath, Made, PageQuery};
 
 pub(super) async fn list(
     State(mesh): State<Mesh>,
@@ -21,8 +21,10 @@ pub(super) async fn add(
     Authenticated(actor): Authenticated,
     IdPath(of): IdPath<Organization>,
     Body(new): Body<NewMember>,
-) -> Result<(StatusCode, Json<Member>), ApiError> {
-    Ok((StatusCode::CREATED, Json(mesh.tenancy().members().add(&actor, of, new).await?)))
+) -> Result<Made<Member>, ApiError> {
+    let added = mesh.tenancy().members().add(&actor, of, new).await?;
+    let path = format!("/v1/organizations/{of}/members/{}", added.user_id);
+    Ok(Made(added, path))
 }
 
 pub(super) async fn update(

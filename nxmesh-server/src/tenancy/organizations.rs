@@ -1,12 +1,12 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use nxmesh_core::{
-    MergePatch, Mesh, Page,
+    Mesh, Page,
     tenancy::{Cascade, NewOrganization, Organization},
 };
 
 use crate::http::{
-    ApiError, Authenticated, Body, Condition, Created, IdPath, ListQuery, Object, PageQuery,
+    ApiError, Authenticated, Body, Condition, Created, IdPath, ListQuery, Object, PageQuery, Patch,
 };
 
 pub(super) async fn list(
@@ -42,7 +42,7 @@ pub(super) async fn update(
     Authenticated(actor): Authenticated,
     IdPath(id): IdPath<Organization>,
     Condition(if_match): Condition,
-    Body(patch): Body<MergePatch>,
+    Patch(patch, _): Patch<NewOrganization>,
 ) -> Result<Object<Organization>, ApiError> {
     let changed = mesh.tenancy().organizations().update(&actor, id, &patch, &if_match).await?;
     let tag = changed.etag();

@@ -1,12 +1,12 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use nxmesh_core::{
-    MergePatch, Mesh, Page,
+    Mesh, Page,
     tenancy::{Cascade, NewWorkspace, Organization, Workspace},
 };
 
 use crate::http::{
-    ApiError, Authenticated, Body, Condition, Created, IdPath, ListQuery, Object, PageQuery,
+    ApiError, Authenticated, Body, Condition, Created, IdPath, ListQuery, Object, PageQuery, Patch,
 };
 
 pub(super) async fn list(
@@ -44,7 +44,7 @@ pub(super) async fn update(
     Authenticated(actor): Authenticated,
     IdPath(id): IdPath<Workspace>,
     Condition(if_match): Condition,
-    Body(patch): Body<MergePatch>,
+    Patch(patch, _): Patch<NewWorkspace>,
 ) -> Result<Object<Workspace>, ApiError> {
     let changed = mesh.tenancy().workspaces().update(&actor, id, &patch, &if_match).await?;
     let tag = changed.etag();

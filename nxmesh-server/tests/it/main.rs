@@ -19,6 +19,7 @@ mod given;
 mod grpc;
 mod idempotency;
 mod limits;
+mod openapi;
 mod organizations;
 mod previews;
 mod revisions;

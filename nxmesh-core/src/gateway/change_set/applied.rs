@@ -9,6 +9,7 @@ use crate::{
 
 /// A change set that was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AppliedChanges {
     /// The revision that it made. When all was so already it made none, and this is the newest.
     pub revision: Revision,
@@ -18,6 +19,7 @@ pub struct AppliedChanges {
 
 /// One change that was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AppliedChange {
     /// What was done.
     pub action: ChangeAction,

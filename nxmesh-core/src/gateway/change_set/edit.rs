@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long the name of an upstream within a set may be.
-const MAX_REF: usize = 63;
+const MAX_REF: usize = NewChange::MAX_REF;
 
 /// What is done to one object, checked as far as it can be without looking at anything else.
 #[derive(Debug)]

@@ -33,6 +33,7 @@ pub(super) const REF: &str = "ref:";
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewChangeSet {
     /// Why, for whoever reads the revisions: 1 to 500 characters, not blank, no control
     /// characters.
@@ -44,6 +45,7 @@ pub struct NewChangeSet {
 /// One change of a set, as a caller writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewChange {
     /// What is done.
     pub action: ChangeAction,
@@ -64,12 +66,14 @@ pub struct NewChange {
     pub if_match: Option<String>,
     /// What is created, whole; of an update, a merge patch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub body: Option<MergePatch>,
 }
 
 /// What a change does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ChangeAction {
     /// Makes an object.
     Create,
@@ -82,6 +86,7 @@ pub enum ChangeAction {
 /// What sets can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ServedKind {
     /// A virtual host.
     VirtualHost,
@@ -175,6 +180,9 @@ impl NewChangeSet {
 }
 
 impl NewChange {
+    /// How many characters the name of an upstream within a set may have.
+    pub const MAX_REF: usize = 63;
+
     fn of(action: ChangeAction, kind: ServedKind) -> Self {
         Self { action, kind, reference: None, id: None, if_match: None, body: None }
     }

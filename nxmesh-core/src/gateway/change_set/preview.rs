@@ -13,6 +13,7 @@ use crate::{
 
 /// What a change set would do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChangePreview {
     /// The revision that it would be made on.
     pub base: RevisionNumber,
@@ -28,6 +29,7 @@ pub struct ChangePreview {
 
 /// The files that would change on some agents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AgentDiff {
     /// On which.
     pub agent_ids: Vec<AgentId>,
@@ -40,6 +42,7 @@ pub struct AgentDiff {
 
 /// How a file changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FileChange {
     /// Its path from the folder of the configuration.
     pub path: String,

@@ -10,13 +10,14 @@ use crate::gateway::{AgentId, AgentStatus, ConfigUpdate, ConfigVersion, nginx::R
 
 /// What an agent should be running, and what it says it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AgentConfig {
     /// Which agent.
     pub agent_id: AgentId,
     /// What it should be running. The version is the one that it runs, when the content is the
     /// same: what it serves already is not sent again.
     pub desired: ConfigVersion,
-    /// What it says it runs; `None` when it never ran anything.
+    /// What it says it runs; nothing when it never ran anything.
     pub running: Option<ConfigVersion>,
     /// For which nginx the files were rendered.
     pub nginx: RenderedFor,

@@ -16,6 +16,7 @@ use crate::{
 
 /// The nginx that files were rendered for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RenderedFor {
     /// Its version.
     pub version: String,

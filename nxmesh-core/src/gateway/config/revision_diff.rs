@@ -12,6 +12,7 @@ use crate::{
 
 /// A workspace as it was at a revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RevisionState {
     /// Who made it, when and why.
     #[serde(flatten)]
@@ -26,6 +27,7 @@ pub struct RevisionState {
 
 /// What changed between two revisions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RevisionDiff {
     /// The first.
     pub from: RevisionNumber,
@@ -40,21 +42,23 @@ pub struct RevisionDiff {
 
 /// How an object changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ObjectChange {
     /// What it is.
     #[serde(rename = "type")]
     pub kind: ObjectKind,
     /// Which.
     pub id: Uuid,
-    /// What it was; `None` when it was not there.
+    /// What it was; nothing when it was not there.
     pub before: Option<Value>,
-    /// What it became; `None` when it was removed.
+    /// What it became; nothing when it was removed.
     pub after: Option<Value>,
 }
 
 /// The sorts of object in a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ObjectKind {
     /// What holds for the whole nginx of every agent.
     Settings,
