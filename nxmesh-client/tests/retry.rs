@@ -128,7 +128,8 @@ async fn posted(answers: &'static [Refusal]) -> (usize, Result<(), u16>) {
     let answer = move || async move {
         let at = counted.fetch_add(1, Ordering::SeqCst);
         let Some((status, headers, field)) = answers.get(at) else {
-            let token = json!({"success": true, "message": ""});
+            let token =
+                json!({"success": true, "message": "", "timestamp": "2026-03-02T12:05:00Z"});
             return (StatusCode::OK, HeaderMap::new(), Json(token));
         };
         let mut sent = HeaderMap::new();
@@ -191,8 +192,8 @@ async fn a_post_whose_answer_broke_off_is_sent_again_under_its_name() {
     assert!(keys.iter().all(|it| *it == keys[0]), "{keys:?}");
 }
 
-const DONE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 29\r\nconnection: close\r\n\r\n\
-    {\"success\":true,\"message\":\"\"}";
+const DONE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 64\r\nconnection: close\r\n\r\n\
+    {\"success\":true,\"message\":\"\",\"timestamp\":\"2026-03-02T12:05:00Z\"}";
 
 #[tokio::test]
 async fn a_write_that_was_not_let_in_is_repeated() {

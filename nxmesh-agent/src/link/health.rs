@@ -2,9 +2,13 @@
 
 use std::{path::Path, time::Instant};
 
-use nxmesh_core::gateway::link::{HealthReport, NginxStatus, SystemMetrics};
+use nxmesh_core::{
+    Clock,
+    gateway::link::{Alert, HealthReport, NginxStatus, SystemMetrics},
+};
 use sysinfo::{MemoryRefreshKind, System};
 
+use super::alerts::{Alerts, Trouble};
 use crate::gateway::{Counters, Running};
 
 /// Makes reports; some figures are differences to the one before.
@@ -12,6 +16,7 @@ pub(super) struct Health {
     /// `None` where the machine does not tell.
     system: Option<System>,
     last: Option<(Instant, u64)>,
+    alerts: Alerts,
 }
 
 impl Health {
@@ -21,10 +26,21 @@ impl Health {
             // Load is a difference: this is where the first one begins.
             system.refresh_cpu_usage();
         }
-        Self { system, last: None }
+        Self { system, last: None, alerts: Alerts::default() }
     }
 
-    pub(super) fn report(&mut self, running: Running, state_dir: &Path) -> HealthReport {
+    pub(super) fn report(
+        &mut self,
+        running: Running,
+        state_dir: &Path,
+        clock: &dyn Clock,
+    ) -> HealthReport {
+        let mut report = self.figures(running, state_dir);
+        report.alerts = self.alerts.look(&report).into_iter().map(|it| alert(it, clock)).collect();
+        report
+    }
+
+    fn figures(&mut self, running: Running, state_dir: &Path) -> HealthReport {
         let Running { verified, pid, uptime_seconds, counters } = running;
         let requests_per_second = counters.map_or(0.0, |it| self.rate(it));
         let counters = counters.unwrap_or_default();
@@ -76,4 +92,12 @@ impl Health {
             load_average_1m,
         }
     }
+}
+
+fn alert(trouble: Trouble, clock: &dyn Clock) -> Alert {
+    let timestamp = clock.now();
+    let Trouble { severity, message, metric, value } = trouble;
+    // One of a sort at a time.
+    let id = format!("{}-{}", metric.unwrap_or("nginx"), timestamp.timestamp_millis());
+    Alert { id, severity, message, metric: metric.map(str::to_owned), value, timestamp }
 }

@@ -1,5 +1,6 @@
 //! Staying in touch with the control plane.
 
+mod alerts;
 mod health;
 mod stay;
 

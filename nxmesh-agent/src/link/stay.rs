@@ -188,7 +188,10 @@ impl Link {
                     Some(Err(error)) => return error,
                     None => return Error::new(ErrorKind::Unavailable, "the server closed the connection"),
                 },
-                _ = beat.tick() => AgentMessage::Health(health.report(self.engine.running().await, self.dir.root())),
+                _ = beat.tick() => {
+                    let running = self.engine.running().await;
+                    AgentMessage::Health(health.report(running, self.dir.root(), self.clock.as_ref()))
+                }
                 Some(report) = reports.recv() => self.status(report),
                 Some(done) = commands.next() => done,
             };
