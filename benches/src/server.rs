@@ -118,6 +118,12 @@ impl ServerProcess {
         Ok(client)
     }
 
+    /// The body of a login as the administrator.
+    #[must_use]
+    pub fn login(&self) -> serde_json::Value {
+        serde_json::json!({"email": EMAIL, "password": PASSWORD})
+    }
+
     /// Where REST is: `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn http(&self) -> String {
