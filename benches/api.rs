@@ -120,9 +120,7 @@ async fn compare(
         for (call, Met { rate, p50, p99 }) in calls.iter().zip(&met) {
             let (p50, p99) = (p50.as_micros(), p99.as_micros());
             let (name, ratio) = (call.name, rate / hello);
-            println!(
-                "  {connections:11}  {name:12} {rate:9.0} {p50:8} {p99:8} {ratio:10.2}"
-            );
+            println!("  {connections:11}  {name:12} {rate:9.0} {p50:8} {p99:8} {ratio:10.2}");
         }
     }
     Ok(())
@@ -153,9 +151,7 @@ async fn prepare(server: &ServerProcess) -> Result<Vec<Call>> {
             let body = json!({"name": format!("host {by} {round} {}", rand::random::<u32>())});
             request("PATCH", &format!("/v1/virtual-hosts/{id}"), &patch, &body.to_string())
         }),
-        Call::new("login", address, 200, move |_, _| {
-            request("POST", "/v1/auth/login", "", &login)
-        }),
+        Call::new("login", address, 200, move |_, _| request("POST", "/v1/auth/login", "", &login)),
     ])
 }
 

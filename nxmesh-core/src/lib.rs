@@ -25,6 +25,7 @@ pub mod directive;
 pub mod openapi;
 
 mod actor;
+mod cache;
 mod clock;
 mod error;
 mod etag;

@@ -9,7 +9,7 @@ use crate::{
     gateway::{
         Agents, Changes, GatewayStore, Revisions, Upstreams, VirtualHosts,
         config::Aside,
-        context::Context,
+        context::{AtHand, Context, Shared},
         dispatch,
         fleet::Fleet,
         link::{HealthReport, LinkHost, ServerLink},
@@ -39,18 +39,18 @@ impl Gateway {
         let snapshots = Snapshots::new(Arc::clone(&store));
         tasks.spawn(snapshots.clone().follow(store.subscribe(), tasks.clone()));
         let _tasks = tasks.stop_on_drop();
-        let fleet = Fleet::default();
-        let context = Context {
+        let context = Arc::new(Shared {
             store,
             tenancy,
             clock,
             tasks,
             snapshots,
-            fleet,
+            fleet: Fleet::default(),
+            at_hand: AtHand::default(),
             events,
             aside: Aside::default(),
             heartbeat_interval,
-        };
+        });
         let commands = dispatch::serve(context.clone(), context.store.subscribe());
         context.tasks.spawn(commands);
         Self { context, _tasks }

@@ -136,6 +136,11 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     /// Drops tokens and commands that expired before then. Answers how many.
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64>;
 
+    /// Counts changes of virtual hosts, upstreams and workspaces, each after it can be read and
+    /// before it is answered: what was read when this stood at a number holds for as long as it
+    /// stands there. `None` where other processes make changes too.
+    fn changes(&self) -> Option<u64>;
+
     /// Hears of what others did, whichever area or process did it. Who falls behind is told
     /// so by the channel, and should look at everything again.
     fn subscribe(&self) -> broadcast::Receiver<News>;

@@ -13,6 +13,7 @@ use crate::{
         CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News, SessionId,
         Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
+    store::local::Effect,
     tenancy::WorkspaceId,
 };
 
@@ -150,7 +151,9 @@ impl GatewayStore for MemoryStore {
             }
         }
         self.local.recorded();
-        self.local.announce(News::Moved(Moved { workspace_id, revision }));
+        let moved = Moved { workspace_id, revision };
+        self.local.count(&Effect { moved: vec![moved], ..Effect::default() });
+        self.local.announce(News::Moved(moved));
         Ok(())
     }
 
@@ -232,6 +235,10 @@ impl GatewayStore for MemoryStore {
         let count = secrets.len();
         secrets.retain(|_, it| it.expires_at.is_none_or(|end| end >= before));
         Ok((count - secrets.len()) as u64)
+    }
+
+    fn changes(&self) -> Option<u64> {
+        Some(self.local.gateway_changes())
     }
 
     fn subscribe(&self) -> broadcast::Receiver<News> {

@@ -310,6 +310,10 @@ impl GatewayStore for PostgresStore {
         self.database.execute(statement.bind(micros(before))).await
     }
 
+    fn changes(&self) -> Option<u64> {
+        None
+    }
+
     fn subscribe(&self) -> broadcast::Receiver<News> {
         self.database.feed.subscribe()
     }

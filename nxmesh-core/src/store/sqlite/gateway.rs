@@ -11,7 +11,7 @@ use super::{
     events::record,
     history::{self, Kept},
     rows::{all, body, find, key, page},
-    writer::{Told, Written},
+    writer::Written,
 };
 use crate::{
     Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
@@ -27,6 +27,7 @@ use crate::{
             AGENT, RevisionRows, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body,
             micros, number, time, to_body,
         },
+        local::Effect,
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -189,7 +190,8 @@ impl GatewayStore for SqliteStore {
         let write = move |db: &Connection| {
             commit(db, base, &steps)?;
             let recorded = record(db, &trail)?;
-            Ok(Written { answer: (), told: Told { moved: vec![moved], recorded } })
+            let effect = Effect { moved: vec![moved], recorded, ..Effect::default() };
+            Ok(Written { answer: (), effect })
         };
         self.database.write(write).await
     }
@@ -224,7 +226,7 @@ impl GatewayStore for SqliteStore {
             let sql = "UPDATE agents SET status = ?3, session = ?2 WHERE id = ?1";
             let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
             let recorded = changed == 1 && record(db, &trail)?;
-            Ok(Written { answer: changed == 1, told: Told { moved: Vec::new(), recorded } })
+            Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
         };
         self.database.write(write).await
     }
@@ -242,7 +244,7 @@ impl GatewayStore for SqliteStore {
             let sql = "UPDATE agents SET status = ?3 WHERE id = ?1 AND session = ?2";
             let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
             let recorded = changed == 1 && record(db, &trail)?;
-            Ok(Written { answer: changed == 1, told: Told { moved: Vec::new(), recorded } })
+            Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
         };
         self.database.write(write).await
     }
@@ -275,6 +277,10 @@ impl GatewayStore for SqliteStore {
             Ok(Written::quietly(dropped as u64))
         };
         self.database.write(write).await
+    }
+
+    fn changes(&self) -> Option<u64> {
+        Some(self.local.gateway_changes())
     }
 
     fn subscribe(&self) -> broadcast::Receiver<News> {
