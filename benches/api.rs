@@ -79,15 +79,16 @@ async fn measure(args: Args) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut program = Command::new(std::env::current_exe()?);
     let mut process = Process::start(program.arg("hello"), &folder.path().join("hello.log"))?;
-    let hello = process.said("hello listening on ").await?.parse()?;
-    let sqlite = ServerProcess::start(&folder.path().join("sqlite")).await?;
-    compare("SQLite", &sqlite, hello, &args).await?;
+    let address = process.said("hello listening on ").await?.parse()?;
+    let hello = (address, process.id().context("hello has ended")?);
+    let mut sqlite = ServerProcess::start(&folder.path().join("sqlite")).await?;
+    compare("SQLite", &mut sqlite, hello, &args).await?;
     if args.postgres {
         let cluster = Cluster::start(Durability::Full);
         let database = Database::create_on(cluster.url("postgres")).await;
         let data = folder.path().join("postgres");
-        let postgres = ServerProcess::start_on(Path::new(&data), database.url()).await?;
-        compare("Postgres", &postgres, hello, &args).await?;
+        let mut postgres = ServerProcess::start_on(Path::new(&data), database.url()).await?;
+        compare("Postgres", &mut postgres, hello, &args).await?;
     }
     Ok(())
 }
@@ -95,15 +96,17 @@ async fn measure(args: Args) -> Result<()> {
 /// Measures all calls in turn, and prints a table.
 async fn compare(
     store: &str,
-    server: &ServerProcess,
-    hello: SocketAddr,
+    server: &mut ServerProcess,
+    hello: (SocketAddr, u32),
     args: &Args,
 ) -> Result<()> {
     let mut calls = vec![Call::new("hello", hello, 200, |_, _| get_of("/", ""))];
     let ours = prepare(server).await?.into_iter();
     calls.extend(ours.filter(|it| it.name.contains(&args.only)));
     println!("{store}: requests a second, middle of {} turns", args.turns);
-    println!("  connections  call          a second   p50 µs   p99 µs   to hello");
+    println!(
+        "  connections  call          a second   p50 µs   p99 µs   CPU µs   to hello: rate   CPU"
+    );
     for connections in args.connections.iter().copied() {
         let mut met = calls.iter().map(|_| Vec::new()).collect::<Vec<Vec<Met>>>();
         for _ in 0..args.turns {
@@ -116,23 +119,26 @@ async fn compare(
             turns.swap_remove(turns.len() / 2)
         };
         let met: Vec<_> = met.into_iter().map(middle).collect();
-        let hello = met.first().context("hello was measured")?.rate;
-        for (call, Met { rate, p50, p99 }) in calls.iter().zip(&met) {
+        let Met { rate: hello, cpu: hello_cpu, .. } = met.first().context("hello was measured")?;
+        for (call, Met { rate, p50, p99, cpu }) in calls.iter().zip(&met) {
             let (p50, p99) = (p50.as_micros(), p99.as_micros());
-            let (name, ratio) = (call.name, rate / hello);
-            println!("  {connections:11}  {name:12} {rate:9.0} {p50:8} {p99:8} {ratio:10.2}");
+            let (name, ratio, cpu_ratio) = (call.name, rate / hello, hello_cpu / cpu);
+            println!(
+                "  {connections:11}  {name:12} {rate:9.0} {p50:8} {p99:8} {cpu:8.1} {ratio:16.2} {cpu_ratio:5.2}"
+            );
         }
     }
     Ok(())
 }
 
 /// Fills a server, and says how to call it.
-async fn prepare(server: &ServerProcess) -> Result<Vec<Call>> {
+async fn prepare(server: &mut ServerProcess) -> Result<Vec<Call>> {
     let client = server.client().await?;
     let (workspace, hosts) = fill(&client).await?;
     let token = client.auth().access_token().context("the client is logged in")?;
     let bearer = format!("authorization: Bearer {}\r\n", token.expose());
     let address = server.http().trim_start_matches("http://").parse()?;
+    let address = (address, server.process().id().context("the server has ended")?);
     let (one, list, patch, check) = (bearer.clone(), bearer.clone(), bearer.clone(), bearer);
     let (read, written) = (hosts.clone(), hosts);
     let login = server.login().to_string();
@@ -192,9 +198,11 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
 struct Call {
     name: &'static str,
     address: SocketAddr,
+    /// The process that answers.
+    server: u32,
     status: u16,
     /// What the connection of this number sends in this round.
-    request: Box<dyn Fn(usize, usize) -> Vec<u8>>,
+    request: Box<dyn Fn(usize, usize) -> Vec<u8> + Send + Sync>,
 }
 
 /// What came of it.
@@ -202,16 +210,18 @@ struct Met {
     rate: f64,
     p50: Duration,
     p99: Duration,
+    /// What the server used of a core for each, in microseconds: whatever else the machine does.
+    cpu: f64,
 }
 
 impl Call {
     fn new(
         name: &'static str,
-        address: SocketAddr,
+        (address, server): (SocketAddr, u32),
         status: u16,
-        request: impl Fn(usize, usize) -> Vec<u8> + 'static,
+        request: impl Fn(usize, usize) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        Self { name, address, status, request: Box::new(request) }
+        Self { name, address, server, status, request: Box::new(request) }
     }
 
     /// By so many connections that are kept; the first tenth is for warming up.
@@ -219,24 +229,37 @@ impl Call {
         let began = Instant::now() + lasting / 10;
         let ends = began + lasting;
         let asking = (0..connections).map(|by| self.connection(by, began, ends));
-        let mut took = try_join_all(asking).await.context(self.name)?.concat();
+        let before = busy(self.server)?;
+        let met = try_join_all(asking).await.context(self.name)?;
+        let used = busy(self.server)? - before;
+        let asked: usize = met.iter().map(|(rounds, _)| rounds).sum();
+        let mut took = met.into_iter().map(|(_, took)| took).collect::<Vec<_>>().concat();
         took.sort_unstable();
         let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize];
         ensure!(!took.is_empty(), "{}: nothing was answered in time", self.name);
         let rate = took.len() as f64 / lasting.as_secs_f64();
-        Ok(Met { rate, p50: at(0.5), p99: at(0.99) })
+        let cpu = used.as_secs_f64() * 1e6 / asked as f64;
+        Ok(Met { rate, p50: at(0.5), p99: at(0.99), cpu })
     }
 
-    async fn connection(&self, by: usize, began: Instant, ends: Instant) -> Result<Vec<Duration>> {
+    /// How many were asked, and how long those took that count.
+    async fn connection(
+        &self,
+        by: usize,
+        began: Instant,
+        ends: Instant,
+    ) -> Result<(usize, Vec<Duration>)> {
         let mut stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let mut took = Vec::new();
         let mut buffer = vec![0; 256 * 1024];
-        for round in 0.. {
-            let request = (self.request)(by, round);
+        let mut rounds = 0;
+        loop {
+            let request = (self.request)(by, rounds);
             let asked = Instant::now();
             stream.write_all(&request).await?;
             self.read(&mut stream, &mut buffer).await?;
+            rounds += 1;
             let answered = Instant::now();
             if answered >= ends {
                 break;
@@ -245,7 +268,7 @@ impl Call {
                 took.push(answered - asked);
             }
         }
-        Ok(took)
+        Ok((rounds, took))
     }
 
     /// Reads one whole answer, and looks whether it is the right one.
@@ -268,4 +291,13 @@ impl Call {
             }
         }
     }
+}
+
+/// How long a process was on a core until now, in all its threads.
+fn busy(process: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let after_name = stat.rsplit_once(')').context("no name")?.1;
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let ticks: u64 = ticks.collect::<Result<Vec<_>, _>>()?.iter().sum();
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }

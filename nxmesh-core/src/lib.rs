@@ -29,6 +29,7 @@ mod cache;
 mod clock;
 mod error;
 mod etag;
+mod figures;
 mod housekeeping;
 mod id;
 mod idempotency;
@@ -54,6 +55,7 @@ pub use self::{
     clock::{Clock, ManualClock, SystemClock},
     error::{Error, ErrorKind, FieldCode, FieldError, Result},
     etag::{ETag, IfMatch},
+    figures::{AgentFigures, Distribution, Figures, StoreCalls},
     id::Id,
     idempotency::{Held, IdempotencyKey, IdempotencyStore, KeyedHash, Reservation},
     lease::LeaseStore,

@@ -4,14 +4,15 @@ use async_trait::async_trait;
 use tokio_util::sync::DropGuard;
 
 use crate::{
-    Clock, Result, Tasks,
+    AgentFigures, Clock, Distribution, Result, Tasks,
     events::Events,
+    figures::Buckets,
     gateway::{
-        Agents, Changes, GatewayStore, Revisions, Upstreams, VirtualHosts,
+        AgentCount, Agents, Changes, GatewayStore, Revisions, Upstreams, VirtualHosts,
         config::Aside,
         context::{AtHand, Context, Shared},
         dispatch,
-        fleet::Fleet,
+        fleet::{Fleet, RecentCount},
         link::{HealthReport, LinkHost, ServerLink},
         session,
         snapshots::Snapshots,
@@ -47,6 +48,8 @@ impl Gateway {
             snapshots,
             fleet: Fleet::default(),
             at_hand: AtHand::default(),
+            agent_count: RecentCount::default(),
+            commits: Arc::new(Buckets::of_commits()),
             events,
             aside: Aside::default(),
             heartbeat_interval,
@@ -84,6 +87,20 @@ impl Gateway {
     #[must_use]
     pub fn upstreams(&self) -> Upstreams {
         Upstreams::new(self.context.clone())
+    }
+}
+
+impl Gateway {
+    /// What the area counts: the agents, and how many changes were committed together.
+    pub(crate) async fn figures(&self) -> (AgentFigures, Distribution) {
+        let mut agents = self.context.fleet.figures();
+        match self.context.agent_count.get(self.context.store.as_ref()).await {
+            Ok(AgentCount { all, seen }) => {
+                (agents.registered, agents.pending) = (Some(all), Some(all.saturating_sub(seen)));
+            }
+            Err(error) => tracing::debug!(%error, "cannot count the agents"),
+        }
+        (agents, self.context.commits.read(1.0))
     }
 }
 

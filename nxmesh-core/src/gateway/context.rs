@@ -6,10 +6,17 @@ use crate::{
     Actor, Clock, Error, ErrorKind, Page, PageRequest, Result, Revision, Tasks,
     cache::Cache,
     events::Events,
+    figures::Buckets,
     gateway::{
         GatewayStore, GatewayWrite, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId, commit::commit_all, config::Aside, fleet::Fleet, queue::Pending,
-        snapshots::Snapshots, store::AgentSecret, trail,
+        VirtualHostId,
+        commit::commit_all,
+        config::Aside,
+        fleet::{Fleet, RecentCount},
+        queue::Pending,
+        snapshots::Snapshots,
+        store::AgentSecret,
+        trail,
     },
     tenancy::{Permission, Tenancy, WorkspaceId},
 };
@@ -36,6 +43,9 @@ pub(crate) struct Shared {
     pub(crate) snapshots: Snapshots,
     pub(crate) fleet: Fleet,
     pub(crate) at_hand: AtHand,
+    pub(crate) agent_count: RecentCount,
+    /// How many changes were committed together.
+    pub(crate) commits: Arc<Buckets>,
     pub(crate) events: Events,
     pub(in crate::gateway) aside: Aside,
     pub(crate) heartbeat_interval: Duration,
@@ -131,7 +141,7 @@ impl Shared {
         if let Some(commits) = commits {
             // It goes on even if the caller goes away.
             let (store, snapshots) = (Arc::clone(&self.store), self.snapshots.clone());
-            self.tasks.spawn(commit_all(commits, store, snapshots));
+            self.tasks.spawn(commit_all(commits, store, snapshots, Arc::clone(&self.commits)));
         }
         Ok((answer, Some(pending)))
     }

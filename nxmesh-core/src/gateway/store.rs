@@ -61,6 +61,9 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
         page: PageRequest,
     ) -> Result<Page<AgentRecord>>;
 
+    /// How many agents there are.
+    async fn agent_count(&self) -> Result<AgentCount>;
+
     /// The registration token or credential with this hash.
     async fn agent_secret(&self, hash: &TokenHash) -> Result<Option<AgentSecret>>;
 
@@ -169,6 +172,15 @@ pub struct Moved {
     pub workspace_id: WorkspaceId,
     /// Its head now; `None` when it was deleted.
     pub revision: Option<RevisionNumber>,
+}
+
+/// How many agents a store has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AgentCount {
+    /// All.
+    pub all: u64,
+    /// Those that were connected at least once.
+    pub seen: u64,
 }
 
 /// One change of a workspace: applied whole, or not at all.

@@ -9,9 +9,9 @@ use crate::{
     Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
     events::NewEvent,
     gateway::{
-        AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus, CommandId,
-        CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News, SessionId,
-        Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
+        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
+        SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::local::Effect,
     tenancy::WorkspaceId,
@@ -88,6 +88,12 @@ impl GatewayStore for MemoryStore {
         let mut all: Vec<_> = state.agents.values().filter(meant).collect();
         all.sort_by_key(|it| (it.spec.created_at, it.spec.id));
         Ok(page.of(all).map(AgentRecord::clone))
+    }
+
+    async fn agent_count(&self) -> Result<AgentCount> {
+        let agents = &self.lock().agents;
+        let seen = agents.values().filter(|it| it.session.is_some()).count();
+        Ok(AgentCount { all: agents.len() as u64, seen: seen as u64 })
     }
 
     async fn agent_secret(&self, hash: &TokenHash) -> Result<Option<AgentSecret>> {

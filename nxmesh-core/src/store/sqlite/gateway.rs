@@ -17,9 +17,9 @@ use crate::{
     Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
     events::NewEvent,
     gateway::{
-        AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec, AgentStatus,
-        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
-        SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec,
+        AgentStatus, CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved,
+        News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::{
         TOGETHER,
@@ -115,6 +115,17 @@ impl GatewayStore for SqliteStore {
                 }
             }
             Ok(request.of(found))
+        };
+        self.database.read(read).await
+    }
+
+    async fn agent_count(&self) -> Result<AgentCount> {
+        let read = |db: &Connection| {
+            let mut statement = db.prepare_cached("SELECT count(*), count(session) FROM agents")?;
+            let count = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+            let (all, seen) = statement.query_row([], count)?;
+            let count = |it: i64| u64::try_from(it).map_err(corrupt);
+            Ok(AgentCount { all: count(all)?, seen: count(seen)? })
         };
         self.database.read(read).await
     }
