@@ -28,6 +28,7 @@ struct Setup {
     /// SQLite in the folder, if none is named.
     store: Option<String>,
     tls: Option<Certificate>,
+    more: Vec<String>,
 }
 
 /// A certificate that was made for a test, as files.
@@ -71,13 +72,22 @@ impl ServerProcess {
     /// When it does not start.
     pub async fn start_on(folder: &Path, store: &str) -> Result<Self> {
         let (folder, store) = (folder.to_owned(), Some(store.to_owned()));
-        Self::start_anew(Setup { folder, store, tls: None }).await
+        Self::start_anew(Setup { folder, store, ..Setup::default() }).await
     }
 
     /// The same with TLS on both ports.
     pub(crate) async fn start_with_tls(folder: &Path, tls: Certificate) -> Result<Self> {
         let (folder, tls) = (folder.to_owned(), Some(tls));
-        Self::start_anew(Setup { folder, store: None, tls }).await
+        Self::start_anew(Setup { folder, tls, ..Setup::default() }).await
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_with(folder: &Path, more: &[&str]) -> Result<Self> {
+        let more = more.iter().map(ToString::to_string).collect();
+        Self::start_anew(Setup { folder: folder.to_owned(), more, ..Setup::default() }).await
     }
 
     async fn start_anew(setup: Setup) -> Result<Self> {
@@ -89,7 +99,7 @@ impl ServerProcess {
         command.args(["--http", http, "--grpc", grpc, "--heartbeat-seconds", "1"]);
         // Load is what these servers are for.
         command.args(["--requests-per-minute", "0", "--logins-per-minute", "0"]);
-        command.arg("--data-dir").arg(&setup.folder);
+        command.args(&setup.more).arg("--data-dir").arg(&setup.folder);
         if let Some(store) = &setup.store {
             command.args(["--store", store]);
         }
@@ -116,6 +126,12 @@ impl ServerProcess {
         let client = Client::new(self.http())?;
         client.auth().login(EMAIL, PASSWORD).await?;
         Ok(client)
+    }
+
+    /// The body of a login as the administrator.
+    #[must_use]
+    pub fn login(&self) -> serde_json::Value {
+        serde_json::json!({"email": EMAIL, "password": PASSWORD})
     }
 
     /// Where REST is: `http://127.0.0.1:PORT`.

@@ -25,9 +25,11 @@ pub mod directive;
 pub mod openapi;
 
 mod actor;
+mod cache;
 mod clock;
 mod error;
 mod etag;
+mod figures;
 mod housekeeping;
 mod id;
 mod idempotency;
@@ -53,6 +55,7 @@ pub use self::{
     clock::{Clock, ManualClock, SystemClock},
     error::{Error, ErrorKind, FieldCode, FieldError, Result},
     etag::{ETag, IfMatch},
+    figures::{AgentFigures, Distribution, Figures, StoreCalls},
     id::Id,
     idempotency::{Held, IdempotencyKey, IdempotencyStore, KeyedHash, Reservation},
     lease::LeaseStore,

@@ -1,11 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Clock, Error, ErrorKind, Once, Result, Retention, SystemClock, Tasks,
+    Clock, Error, ErrorKind, Figures, Once, Result, Retention, SystemClock, Tasks,
     events::Events,
+    figures::CallCounts,
     gateway::Gateway,
     housekeeping,
-    store::Stores,
+    store::{Stores, timed},
     tenancy::{MasterKey, Tenancy},
 };
 
@@ -23,12 +24,16 @@ use crate::{
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Mesh {
+pub struct Mesh(Arc<Areas>);
+
+#[derive(Debug)]
+struct Areas {
     tenancy: Tenancy,
     gateway: Gateway,
     events: Events,
     once: Once,
     tasks: Tasks,
+    store_calls: CallCounts,
 }
 
 impl Mesh {
@@ -39,26 +44,26 @@ impl Mesh {
 
     /// Organizations, workspaces, users, logging in.
     #[must_use]
-    pub const fn tenancy(&self) -> &Tenancy {
-        &self.tenancy
+    pub fn tenancy(&self) -> &Tenancy {
+        &self.0.tenancy
     }
 
     /// Agents and what they serve.
     #[must_use]
-    pub const fn gateway(&self) -> &Gateway {
-        &self.gateway
+    pub fn gateway(&self) -> &Gateway {
+        &self.0.gateway
     }
 
     /// What happens, as it happens.
     #[must_use]
-    pub const fn events(&self) -> &Events {
-        &self.events
+    pub fn events(&self) -> &Events {
+        &self.0.events
     }
 
     /// Requests that may be sent again.
     #[must_use]
-    pub const fn once(&self) -> &Once {
-        &self.once
+    pub fn once(&self) -> &Once {
+        &self.0.once
     }
 
     /// Whether the store answers.
@@ -66,18 +71,24 @@ impl Mesh {
     /// # Errors
     /// [`Unavailable`](ErrorKind::Unavailable) when it does not.
     pub async fn ready(&self) -> Result<()> {
-        self.tenancy.context().store.has_users().await.map(|_| ())
+        self.0.tenancy.context().store.has_users().await.map(|_| ())
+    }
+
+    /// What it counts about itself.
+    pub async fn figures(&self) -> Figures {
+        let (agents, commits) = self.0.gateway.figures().await;
+        Figures { agents, commits, store_calls: self.0.store_calls.read() }
     }
 
     /// The owner of all that runs in the background, for what an embedder runs beside it.
     #[must_use]
-    pub const fn tasks(&self) -> &Tasks {
-        &self.tasks
+    pub fn tasks(&self) -> &Tasks {
+        &self.0.tasks
     }
 
     /// Ends all sessions with agents, and waits until that is written down.
     pub async fn shutdown(&self) {
-        self.tasks.shutdown().await;
+        self.0.tasks.shutdown().await;
     }
 }
 
@@ -143,7 +154,8 @@ impl MeshBuilder {
     /// [`Corrupt`](ErrorKind::Corrupt) when the master key is not the one of the store.
     pub async fn build(self) -> Result<Mesh> {
         let missing = || Error::new(ErrorKind::Invalid, "no store: name one by MeshBuilder::store");
-        let stores = self.stores.ok_or_else(missing)?;
+        let store_calls = CallCounts::default();
+        let stores = timed(self.stores.ok_or_else(missing)?, &store_calls);
         let master = self.master_key.unwrap_or_else(MasterKey::generate);
         let tasks = Tasks::default();
         let tenancy =
@@ -161,6 +173,6 @@ impl MeshBuilder {
             tasks.clone(),
             self.heartbeat_interval,
         );
-        Ok(Mesh { tenancy, gateway, events, once, tasks })
+        Ok(Mesh(Arc::new(Areas { tenancy, gateway, events, once, tasks, store_calls })))
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{FieldCode, Path, Problems, Result};
 
 /// Which page of a list, and how long its pages are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PageRequest {
     page: u64,
     per_page: u64,

@@ -21,7 +21,7 @@ use nxmesh_core::store::{
     transfer,
 };
 
-use self::settings::{Command, Migrate, Settings, StoreUrl};
+use self::settings::{Command, LogFormat, Migrate, Settings, StoreUrl};
 
 /// What is wrong with how it was started.
 const USAGE: u8 = 2;
@@ -41,11 +41,11 @@ async fn main() -> ExitCode {
         Ok(filter) => filter,
         Err(error) => return refuse(&format!("--log: {error}")),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
+    }
     if let Some(Command::Migrate(migration)) = settings.command {
         return match migrate(migration).await {
             Ok(()) => ExitCode::SUCCESS,

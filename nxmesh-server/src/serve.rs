@@ -9,7 +9,10 @@ use axum::serve::ListenerExt;
 use futures::{FutureExt, TryFutureExt};
 use nxmesh_core::{Mesh, Retention, Secret, store::Stores, tenancy::Users};
 use nxmesh_server::{HttpSettings, grpc, http_with};
-use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::SignalKind,
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
@@ -77,12 +80,20 @@ impl Server {
         let routes = http_with(mesh.clone(), &settings);
         let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
         let stopped = stop.clone().cancelled_owned();
+        let at_once = |stream: &mut TcpStream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::trace!(%error, "cannot have answers sent at once");
+            }
+        };
         let http = match &tls {
-            Some(tls) => axum::serve(tls.listen(http_listener).tap_io(|_| {}), routes)
-                .with_graceful_shutdown(stopped)
-                .into_future()
-                .boxed(),
-            None => axum::serve(http_listener, routes)
+            Some(tls) => axum::serve(
+                tls.listen(http_listener).tap_io(move |stream| at_once(stream.get_mut().0)),
+                routes,
+            )
+            .with_graceful_shutdown(stopped)
+            .into_future()
+            .boxed(),
+            None => axum::serve(http_listener.tap_io(at_once), routes)
                 .with_graceful_shutdown(stopped)
                 .into_future()
                 .boxed(),

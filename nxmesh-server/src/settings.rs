@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::HeaderValue;
 use nxmesh_core::{Retention, Secret};
 
@@ -98,6 +98,19 @@ pub(crate) struct Settings {
     /// What to log: error, warn, info, debug, trace, or a filter for each module
     #[arg(long, env = "NXMESH_LOG", default_value = "info")]
     pub(crate) log: String,
+
+    /// How to log: lines for people, or a JSON object in each line
+    #[arg(long, env = "NXMESH_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// What it can do beside serving.

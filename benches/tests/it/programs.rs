@@ -1,11 +1,16 @@
 //! How the programs behave as programs.
 
-use std::{net::TcpListener, path::Path, process::Stdio};
+use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result};
 use nxmesh_benches::{NginxBinary, ServerProcess, TestMesh, binary};
 use nxmesh_core::{conformance::postgres::Database, tenancy::NewOrganization};
-use tokio::process::Command;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Command,
+};
 
 /// Runs a program to its end; answers its exit code and what it said.
 async fn run(name: &str, args: &[&str], folder: &Path) -> Result<(Option<i32>, String)> {
@@ -113,6 +118,75 @@ async fn a_server_that_is_told_to_stop_ends_well_although_agents_are_connected()
     let mut mesh = TestMesh::start(&NginxBinary::packaged()?).await?;
     assert_eq!(mesh.server.process().terminate().await?, Some(0));
     assert_eq!(mesh.agent.process().terminate().await?, Some(0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_is_answered_before_the_server_ends() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut server = ServerProcess::start(folder.path()).await?;
+    let address = server.http().trim_start_matches("http://").to_owned();
+    let body = server.login().to_string();
+    let head = format!(
+        "POST /v1/auth/login HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let (first, rest) = body.split_at(body.len() / 2);
+    let mut slow = TcpStream::connect(&address).await?;
+    slow.write_all(format!("{head}{first}").as_bytes()).await?;
+    // The server has read the head once it counts that request beside the one that asks.
+    let counted = async || {
+        let mut asking = TcpStream::connect(&address).await?;
+        asking
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .await?;
+        let mut text = String::new();
+        asking.read_to_string(&mut text).await?;
+        anyhow::Ok(text.contains("nxmesh_http_requests_in_flight 2"))
+    };
+    while !counted().await? {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let finish = async {
+        while TcpStream::connect(&address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        slow.write_all(rest.as_bytes()).await?;
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).await?;
+        anyhow::Ok(answer)
+    };
+    let (code, answer) = tokio::join!(server.process().terminate(), finish);
+    let answer = answer?;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains("access_token"), "{answer}");
+    assert_eq!(code?, Some(0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_is_a_line_of_json_without_secrets() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let told = ["--log-format", "json", "--log", "info,nxmesh::request=debug"];
+    let mut server = ServerProcess::start_with(folder.path(), &told).await?;
+    let client = server.client().await?;
+    let token = client.auth().access_token().context("logged in")?.expose().clone();
+    let url = format!("{}/v1/organizations?page=1&secret=hidden", server.http());
+    let request = reqwest::Client::builder().build()?.get(url).bearer_auth(&token);
+    request.header("x-request-id", "mine-1").send().await?.error_for_status()?;
+    server.process().terminate().await?;
+    let log = std::fs::read_to_string(folder.path().join("server.log"))?;
+    let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let line = lines.iter().find(|it| it["span"]["request_id"] == "mine-1").context("no line")?;
+    let span = &line["span"];
+    assert_eq!((&span["method"], &span["path"]), (&json!("GET"), &json!("/v1/organizations")));
+    assert_eq!((&line["route"], &line["status"]), (&json!("/v1/organizations"), &json!(200)));
+    assert!(line["duration_ms"].as_f64().is_some_and(|it| it > 0.0), "{line}");
+    assert_eq!(span["user_id"].as_str().map(str::len), Some(36), "{line}");
+    let password = server.login()["password"].as_str().context("a password")?.to_owned();
+    for secret in [token.as_str(), "hidden", "secret", &password] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@
 //! fresh, empty store. New tests may come with any release.
 
 pub mod cascades;
+pub mod changes;
 pub mod commands;
 pub mod events;
 pub mod gateway;
@@ -125,6 +126,11 @@ macro_rules! store_conformance_tests {
             an_answer_is_announced_and_kept,
             a_command_that_nobody_takes_in_time_is_not_taken,
             one_command_too_many_is_refused,
+        );
+        $crate::store_conformance_tests!(@ $open, changes:
+            a_change_of_tenancy_counts_before_it_is_answered,
+            a_change_of_the_gateway_counts_before_it_is_answered,
+            a_login_does_not_count,
         );
         $crate::store_conformance_tests!(@ $open, leases:
             a_lease_has_one_holder,

@@ -4,14 +4,15 @@ use async_trait::async_trait;
 use tokio_util::sync::DropGuard;
 
 use crate::{
-    Clock, Result, Tasks,
+    AgentFigures, Clock, Distribution, Result, Tasks,
     events::Events,
+    figures::Buckets,
     gateway::{
-        Agents, Changes, GatewayStore, Revisions, Upstreams, VirtualHosts,
+        AgentCount, Agents, Changes, GatewayStore, Revisions, Upstreams, VirtualHosts,
         config::Aside,
-        context::Context,
+        context::{AtHand, Context, Shared},
         dispatch,
-        fleet::Fleet,
+        fleet::{Fleet, RecentCount},
         link::{HealthReport, LinkHost, ServerLink},
         session,
         snapshots::Snapshots,
@@ -39,18 +40,20 @@ impl Gateway {
         let snapshots = Snapshots::new(Arc::clone(&store));
         tasks.spawn(snapshots.clone().follow(store.subscribe(), tasks.clone()));
         let _tasks = tasks.stop_on_drop();
-        let fleet = Fleet::default();
-        let context = Context {
+        let context = Arc::new(Shared {
             store,
             tenancy,
             clock,
             tasks,
             snapshots,
-            fleet,
+            fleet: Fleet::default(),
+            at_hand: AtHand::default(),
+            agent_count: RecentCount::default(),
+            commits: Arc::new(Buckets::of_commits()),
             events,
             aside: Aside::default(),
             heartbeat_interval,
-        };
+        });
         let commands = dispatch::serve(context.clone(), context.store.subscribe());
         context.tasks.spawn(commands);
         Self { context, _tasks }
@@ -84,6 +87,20 @@ impl Gateway {
     #[must_use]
     pub fn upstreams(&self) -> Upstreams {
         Upstreams::new(self.context.clone())
+    }
+}
+
+impl Gateway {
+    /// What the area counts: the agents, and how many changes were committed together.
+    pub(crate) async fn figures(&self) -> (AgentFigures, Distribution) {
+        let mut agents = self.context.fleet.figures();
+        match self.context.agent_count.get(self.context.store.as_ref()).await {
+            Ok(AgentCount { all, seen }) => {
+                (agents.registered, agents.pending) = (Some(all), Some(all.saturating_sub(seen)));
+            }
+            Err(error) => tracing::debug!(%error, "cannot count the agents"),
+        }
+        (agents, self.context.commits.read(1.0))
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::gateway::{
-    GatewayStore,
-    queue::{Batch, Commits},
-    snapshots::Snapshots,
+use crate::{
+    figures::Buckets,
+    gateway::{
+        GatewayStore,
+        queue::{Batch, Commits},
+        snapshots::Snapshots,
+    },
 };
 
 /// Commits all that waits, and publishes it.
@@ -13,13 +16,18 @@ pub(crate) async fn commit_all(
     commits: Commits,
     store: Arc<dyn GatewayStore>,
     snapshots: Snapshots,
+    counted: Arc<Buckets>,
 ) {
     while let Some(Batch { change, after, answers }) = commits.next() {
         let workspace = change.workspace_id;
+        let together = change.steps.len() as u64;
         let committed = if change.steps.is_empty() { Ok(()) } else { store.commit(change).await };
         match committed {
             Ok(()) => {
                 snapshots.publish(after);
+                if together > 0 {
+                    counted.count(together);
+                }
                 commits.succeeded(answers);
             }
             Err(error) => {

@@ -3,11 +3,20 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Actor, Clock, Error, ErrorKind, Result, Revision, Tasks,
+    Actor, Clock, Error, ErrorKind, Page, PageRequest, Result, Revision, Tasks,
+    cache::Cache,
     events::Events,
+    figures::Buckets,
     gateway::{
-        GatewayStore, GatewayWrite, Snapshot, Step, commit::commit_all, config::Aside,
-        fleet::Fleet, queue::Pending, snapshots::Snapshots, store::AgentSecret, trail,
+        GatewayStore, GatewayWrite, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId,
+        commit::commit_all,
+        config::Aside,
+        fleet::{Fleet, RecentCount},
+        queue::Pending,
+        snapshots::Snapshots,
+        store::AgentSecret,
+        trail,
     },
     tenancy::{Permission, Tenancy, WorkspaceId},
 };
@@ -15,21 +24,54 @@ use crate::{
 /// How often a change that another server overtook is decided anew before the caller is told.
 const MAX_ATTEMPTS: usize = 16;
 
-/// What all operations of the area stand on.
-#[derive(Debug, Clone)]
-pub(crate) struct Context {
+/// How many objects of a kind are at hand at most.
+const MAX_OBJECTS: usize = 4096;
+/// How many pages of lists of a kind are.
+const MAX_PAGES: usize = 64;
+
+/// What all operations of the area stand on: each call has a handle of its own, so a copy costs
+/// next to nothing.
+pub(crate) type Context = Arc<Shared>;
+
+/// See [`Context`].
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) store: Arc<dyn GatewayStore>,
     pub(crate) tenancy: Tenancy,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Tasks,
     pub(crate) snapshots: Snapshots,
     pub(crate) fleet: Fleet,
+    pub(crate) at_hand: AtHand,
+    pub(crate) agent_count: RecentCount,
+    /// How many changes were committed together.
+    pub(crate) commits: Arc<Buckets>,
     pub(crate) events: Events,
     pub(in crate::gateway) aside: Aside,
     pub(crate) heartbeat_interval: Duration,
 }
 
-impl Context {
+/// What most calls ask for.
+#[derive(Debug)]
+pub(crate) struct AtHand {
+    pub(crate) virtual_hosts: Cache<VirtualHostId, VirtualHost>,
+    pub(crate) upstreams: Cache<UpstreamId, Upstream>,
+    pub(crate) virtual_host_pages: Cache<(WorkspaceId, PageRequest), Page<VirtualHost>>,
+    pub(crate) upstream_pages: Cache<(WorkspaceId, PageRequest), Page<Upstream>>,
+}
+
+impl Default for AtHand {
+    fn default() -> Self {
+        Self {
+            virtual_hosts: Cache::new(MAX_OBJECTS),
+            upstreams: Cache::new(MAX_OBJECTS),
+            virtual_host_pages: Cache::new(MAX_PAGES),
+            upstream_pages: Cache::new(MAX_PAGES),
+        }
+    }
+}
+
+impl Shared {
     /// Since when an agent must have been heard of not to count as gone.
     pub(crate) fn alive_since(&self) -> DateTime<Utc> {
         self.clock.now() - self.heartbeat_interval * 3
@@ -43,7 +85,7 @@ impl Context {
         id: WorkspaceId,
         permission: Permission,
     ) -> Result<()> {
-        self.tenancy.workspaces().held(actor, id, permission).await.map(|_| ())
+        self.tenancy.workspaces().seen(actor, id, permission).await.map(|_| ())
     }
 
     /// Decides on the newest snapshot, commits, and announces; decides anew when
@@ -99,7 +141,7 @@ impl Context {
         if let Some(commits) = commits {
             // It goes on even if the caller goes away.
             let (store, snapshots) = (Arc::clone(&self.store), self.snapshots.clone());
-            self.tasks.spawn(commit_all(commits, store, snapshots));
+            self.tasks.spawn(commit_all(commits, store, snapshots, Arc::clone(&self.commits)));
         }
         Ok((answer, Some(pending)))
     }

@@ -4,9 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::gateway::{
-    ConfigUpdate,
-    link::{ApplyStatus, ConfigStatus},
+use crate::{
+    RevisionNumber,
+    gateway::{
+        ConfigUpdate,
+        link::{ApplyStatus, ConfigStatus},
+    },
 };
 
 /// Changes that come closer together than this reach the agent as one.
@@ -21,6 +24,8 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 pub(crate) struct Convergence {
     desired: Option<Arc<ConfigUpdate>>,
     verified: String,
+    /// The revision that this was first seen in.
+    verified_revision: RevisionNumber,
     in_flight: Option<InFlight>,
     last_sent: Option<Instant>,
     failures: u32,
@@ -50,9 +55,20 @@ pub(crate) enum Next {
 impl Convergence {
     /// An agent that serves what this checksum names, and whose last answer was a
     /// refusal, or not.
-    pub(crate) fn new(verified: String, last: Option<ApplyStatus>) -> Self {
+    pub(crate) fn new(
+        verified: String,
+        verified_revision: RevisionNumber,
+        last: Option<ApplyStatus>,
+    ) -> Self {
         let doubtful = matches!(last, Some(ApplyStatus::Failed | ApplyStatus::RolledBack));
-        Self { verified, doubtful, ..Self::default() }
+        Self { verified, verified_revision, doubtful, ..Self::default() }
+    }
+
+    /// By how many revisions what it is proven to serve is behind what it should; `None` when it
+    /// serves that, in whichever revision.
+    pub(crate) fn behind(&self) -> Option<u64> {
+        let desired = self.desired.as_ref().filter(|it| it.checksum != self.verified)?;
+        Some(desired.version.0.saturating_sub(self.verified_revision.0).max(1))
     }
 
     /// This is what it should serve from now on.
@@ -107,6 +123,7 @@ impl Convergence {
             ApplyStatus::Pending | ApplyStatus::Validating | ApplyStatus::Applying => return,
             ApplyStatus::Success => {
                 self.verified.clone_from(&update.checksum);
+                self.verified_revision = update.version;
                 self.failures = 0;
                 self.doubtful = false;
                 self.not_before = None;
@@ -131,8 +148,9 @@ impl Convergence {
 
     /// What the agent says it is proven to serve. While an update is under way
     /// this may be out of date already.
-    pub(crate) fn reported(&mut self, checksum: &str) {
+    pub(crate) fn reported(&mut self, checksum: &str, revision: RevisionNumber) {
         if self.in_flight.is_none() {
+            self.verified_revision = revision;
             checksum.clone_into(&mut self.verified);
         }
     }
@@ -149,7 +167,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::{RevisionNumber, gateway::Projection};
+    use crate::gateway::Projection;
 
     fn update(version: u64) -> Arc<ConfigUpdate> {
         Arc::new(ConfigUpdate {
@@ -172,15 +190,30 @@ mod tests {
 
     #[test]
     fn what_is_verified_is_not_sent() {
-        let mut it = Convergence::new("sum1".into(), None);
+        let mut it = Convergence::new("sum1".into(), RevisionNumber(1), None);
         it.want(update(1));
         assert_eq!(it.next(Instant::now()), Next::Rest);
     }
 
     #[test]
+    fn an_agent_is_behind_until_it_has_proven_what_it_should_serve() {
+        let now = Instant::now();
+        let mut it = Convergence::new("sum1".into(), RevisionNumber(1), None);
+        assert_eq!(it.behind(), None);
+        it.want(update(4));
+        assert_eq!((it.behind(), it.next(now)), (Some(3), Next::Send(update(4))));
+        it.settled(&status(4, ApplyStatus::Failed), now, 0.0);
+        assert_eq!(it.behind(), Some(3));
+        it.settled(&status(4, ApplyStatus::Success), now, 0.0);
+        assert_eq!(it.behind(), None);
+        it.reported("edited by hand", RevisionNumber(4));
+        assert_eq!(it.behind(), Some(1), "in the same revision, and still not it");
+    }
+
+    #[test]
     fn a_change_goes_out_at_once_and_the_next_ones_are_folded() {
         let now = Instant::now();
-        let mut it = Convergence::new(String::new(), None);
+        let mut it = Convergence::new(String::new(), RevisionNumber(1), None);
         it.want(update(1));
         assert_eq!(it.next(now), Next::Send(update(1)));
         it.want(update(2));
@@ -194,7 +227,7 @@ mod tests {
     #[test]
     fn a_failed_update_is_sent_again_for_ever_with_backoff() {
         let mut now = Instant::now();
-        let mut it = Convergence::new(String::new(), None);
+        let mut it = Convergence::new(String::new(), RevisionNumber(1), None);
         it.want(update(1));
         for wait in [1, 2, 4, 8, 16, 30, 30, 30] {
             assert_eq!(it.next(now), Next::Send(update(1)));
@@ -208,7 +241,7 @@ mod tests {
     #[test]
     fn a_mended_configuration_does_not_wait_for_the_backoff() {
         let now = Instant::now();
-        let mut it = Convergence::new(String::new(), None);
+        let mut it = Convergence::new(String::new(), RevisionNumber(1), None);
         it.want(update(1));
         it.next(now);
         it.settled(&status(1, ApplyStatus::Failed), now, 0.0);
@@ -219,7 +252,7 @@ mod tests {
     #[test]
     fn going_back_to_what_is_verified_is_confirmed_by_the_agent() {
         let now = Instant::now();
-        let mut it = Convergence::new("sum1".into(), None);
+        let mut it = Convergence::new("sum1".into(), RevisionNumber(1), None);
         it.want(update(2));
         it.next(now);
         it.settled(&status(2, ApplyStatus::Failed), now, 0.0);
@@ -232,7 +265,7 @@ mod tests {
     #[test]
     fn an_unconfirmed_update_is_sent_again() {
         let now = Instant::now();
-        let mut it = Convergence::new(String::new(), None);
+        let mut it = Convergence::new(String::new(), RevisionNumber(1), None);
         it.want(update(1));
         it.next(now);
         assert_eq!(it.next(now + UNCONFIRMED), Next::Send(update(1)));
@@ -241,7 +274,7 @@ mod tests {
     #[test]
     fn the_answer_to_an_older_update_changes_nothing() {
         let now = Instant::now();
-        let mut it = Convergence::new(String::new(), None);
+        let mut it = Convergence::new(String::new(), RevisionNumber(1), None);
         it.want(update(2));
         it.next(now);
         it.settled(&status(1, ApplyStatus::Success), now, 0.0);
@@ -251,9 +284,9 @@ mod tests {
     #[test]
     fn an_agent_that_lost_its_configuration_gets_it_again() {
         let now = Instant::now();
-        let mut it = Convergence::new("sum1".into(), None);
+        let mut it = Convergence::new("sum1".into(), RevisionNumber(1), None);
         it.want(update(1));
-        it.reported("");
+        it.reported("", RevisionNumber(0));
         assert_eq!(it.next(now), Next::Send(update(1)));
     }
 }

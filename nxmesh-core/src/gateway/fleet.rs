@@ -6,16 +6,21 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, ErrorKind, Result,
-    gateway::{AgentId, link::CommandAction},
+    AgentFigures, Error, ErrorKind, Result,
+    gateway::{AgentCount, AgentId, GatewayStore, link::CommandAction},
 };
 
 /// How many commands may wait for one agent; one more is refused.
 const MAX_ORDERS: usize = 16;
+/// How long a count of all agents is good enough.
+const RECENT: Duration = Duration::from_secs(5);
 
 /// The sessions of this process.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +34,36 @@ struct Sessions {
     last_epoch: u64,
 }
 
+/// How a connected agent is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) degraded: bool,
+    /// By how many revisions what it is proven to serve is behind what it should; `None` when it
+    /// serves that.
+    pub(crate) behind: Option<u64>,
+}
+
+/// How many agents the store has, as of some seconds ago at most.
+#[derive(Debug, Default)]
+pub(crate) struct RecentCount(tokio::sync::Mutex<Option<(Instant, AgentCount)>>);
+
+impl RecentCount {
+    pub(crate) async fn get(&self, store: &dyn GatewayStore) -> Result<AgentCount> {
+        let mut known = self.0.lock().await;
+        if let Some((at, count)) = *known
+            && at.elapsed() < RECENT
+        {
+            return Ok(count);
+        }
+        let count = store.agent_count().await?;
+        *known = Some((Instant::now(), count));
+        Ok(count)
+    }
+}
+
 #[derive(Debug)]
 struct Session {
+    progress: Progress,
     epoch: u64,
     end: CancellationToken,
     orders: mpsc::Sender<Order>,
@@ -71,7 +104,8 @@ impl Fleet {
         let mut sessions = self.lock();
         sessions.last_epoch += 1;
         let epoch = sessions.last_epoch;
-        let session = Session { epoch, end: end.clone(), orders: sender };
+        let progress = Progress::default();
+        let session = Session { progress, epoch, end: end.clone(), orders: sender };
         if let Some(older) = sessions.by_agent.insert(agent, session) {
             older.end.cancel();
         }
@@ -88,6 +122,20 @@ impl Fleet {
     /// Whether the agent is connected here.
     pub(crate) fn has(&self, agent: AgentId) -> bool {
         self.lock().by_agent.contains_key(&agent)
+    }
+
+    /// How the connected agents are doing.
+    pub(crate) fn figures(&self) -> AgentFigures {
+        let mut figures = AgentFigures::default();
+        for Session { progress: Progress { degraded, behind }, .. } in self.lock().by_agent.values()
+        {
+            *if *degraded { &mut figures.degraded } else { &mut figures.online } += 1;
+            if let Some(revisions) = behind {
+                figures.behind += 1;
+                figures.furthest_behind = figures.furthest_behind.max(*revisions);
+            }
+        }
+        figures
     }
 
     /// Has the agent do something, and waits for its answer.
@@ -116,6 +164,15 @@ impl Fleet {
 }
 
 impl Seat {
+    /// Notes how the agent is doing.
+    pub(crate) fn note(&self, progress: Progress) {
+        let mut sessions = self.fleet.lock();
+        let ours = sessions.by_agent.get_mut(&self.agent).filter(|it| it.epoch == self.epoch);
+        if let Some(session) = ours {
+            session.progress = progress;
+        }
+    }
+
     /// Whether no newer session has taken over.
     pub(crate) fn is_ours(&self) -> bool {
         self.fleet.lock().by_agent.get(&self.agent).is_some_and(|it| it.epoch == self.epoch)

@@ -67,8 +67,8 @@ pub use self::{
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,
     store::{
-        AgentSecret, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS, Moved, News,
-        Step, Writes,
+        AgentCount, AgentSecret, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS,
+        Moved, News, Step, Writes,
     },
     target::{MAX_NAMED_AGENTS, NewTargetAgents, TargetAgents},
     upstream::{

@@ -13,12 +13,12 @@ use crate::{
     clock::new_id,
     events::NewEvent,
     gateway::{
-        AgentId, AgentStatus, SessionId,
+        AgentId, AgentState, AgentStatus, SessionId,
         admission::{self, Admission},
         agent_events::About,
         context::Context,
         convergence::{Convergence, Next},
-        fleet::{Order, Outcome, Seat},
+        fleet::{Order, Outcome, Progress, Seat},
         link::{
             AgentEvent, AgentMessage, COMMAND_RESULT, Command, HealthReport, Incoming,
             Registration, RegistrationAnswer, ServerLink, ServerMessage,
@@ -118,7 +118,11 @@ impl Session {
         let published = context.snapshots.subscribe(agent.spec.workspace_id).await?;
         let seat = context.fleet.enter(id);
         let last_apply = agent.status.last_apply.as_ref().map(|it| it.status);
-        let convergence = Convergence::new(registration.config_checksum.clone(), last_apply);
+        let convergence = Convergence::new(
+            registration.config_checksum.clone(),
+            registration.config_version,
+            last_apply,
+        );
         let about = About::of(&agent.spec, &published.borrow().snapshot);
         let mut session = Self {
             agent: id,
@@ -163,6 +167,7 @@ impl Session {
 
     async fn serve(mut self, incoming: &mut Incoming<AgentMessage>) -> Error {
         let reason = loop {
+            self.seat.note(self.progress());
             if let Err(error) = self.step(incoming).await {
                 break error;
             }
@@ -175,6 +180,11 @@ impl Session {
             let _ = self.record().await;
         }
         reason
+    }
+
+    fn progress(&self) -> Progress {
+        let state = self.status.state(self.context.alive_since());
+        Progress { degraded: state == AgentState::Degraded, behind: self.convergence.behind() }
     }
 
     async fn step(&mut self, incoming: &mut Incoming<AgentMessage>) -> Result<()> {
@@ -240,7 +250,7 @@ impl Session {
             )),
             AgentMessage::Health(report) => {
                 let now = self.context.clock.now();
-                self.convergence.reported(&report.config_checksum);
+                self.convergence.reported(&report.config_checksum, report.config_version);
                 status::note_health(&mut self.status, &report, now);
                 self.tell(self.about.alerts(&report.alerts, now));
                 self.record().await

@@ -61,6 +61,9 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
         page: PageRequest,
     ) -> Result<Page<AgentRecord>>;
 
+    /// How many agents there are.
+    async fn agent_count(&self) -> Result<AgentCount>;
+
     /// The registration token or credential with this hash.
     async fn agent_secret(&self, hash: &TokenHash) -> Result<Option<AgentSecret>>;
 
@@ -136,6 +139,11 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     /// Drops tokens and commands that expired before then. Answers how many.
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64>;
 
+    /// Counts changes of virtual hosts, upstreams and workspaces, each after it can be read and
+    /// before it is answered: what was read when this stood at a number holds for as long as it
+    /// stands there. `None` where other processes make changes too.
+    fn changes(&self) -> Option<u64>;
+
     /// Hears of what others did, whichever area or process did it. Who falls behind is told
     /// so by the channel, and should look at everything again.
     fn subscribe(&self) -> broadcast::Receiver<News>;
@@ -164,6 +172,15 @@ pub struct Moved {
     pub workspace_id: WorkspaceId,
     /// Its head now; `None` when it was deleted.
     pub revision: Option<RevisionNumber>,
+}
+
+/// How many agents a store has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AgentCount {
+    /// All.
+    pub all: u64,
+    /// Those that were connected at least once.
+    pub seen: u64,
 }
 
 /// One change of a workspace: applied whole, or not at all.

@@ -9,7 +9,7 @@ use crate::{
         GatewayWrite, NewUpstream, Snapshot, Upstream, UpstreamId, UpstreamSpec,
         change_set::Edit,
         conflict,
-        context::{Context, Decision},
+        context::{Context, Decision, Shared},
     },
     tenancy::{Permission, WorkspaceId},
 };
@@ -39,7 +39,10 @@ impl Upstreams {
         page: PageRequest,
     ) -> Result<Page<Upstream>> {
         self.context.check(actor, of, Permission::Read).await?;
-        self.context.store.upstreams(of, page).await
+        let Shared { store, at_hand, .. } = self.context.as_ref();
+        let read = async { store.upstreams(of, page).await.map(Some) };
+        let found = at_hand.upstream_pages.get(store.changes(), (of, page), read).await?;
+        found.ok_or_else(|| Error::not_found("workspace", of))
     }
 
     /// One upstream.
@@ -50,6 +53,8 @@ impl Upstreams {
         self.held(actor, id, Permission::Read).await
     }
 
+    /// The upstream, if the actor may do this there. It says which workspace it is in; what is
+    /// changed there is decided on a snapshot.
     async fn held(
         &self,
         actor: &Actor,
@@ -57,7 +62,9 @@ impl Upstreams {
         permission: Permission,
     ) -> Result<Upstream> {
         let missing = || Error::not_found("upstream", id);
-        let upstream = self.context.store.upstream(id).await?.ok_or_else(missing)?;
+        let Shared { store, at_hand, .. } = self.context.as_ref();
+        let found = at_hand.upstreams.get(store.changes(), id, store.upstream(id)).await?;
+        let upstream = found.ok_or_else(missing)?;
         self.context
             .check(actor, upstream.workspace_id, permission)
             .await

@@ -10,7 +10,7 @@ use crate::{
         VirtualHostSpec,
         change_set::Edit,
         conflict,
-        context::{Context, Decision},
+        context::{Context, Decision, Shared},
     },
     tenancy::{Permission, WorkspaceId},
 };
@@ -40,7 +40,10 @@ impl VirtualHosts {
         page: PageRequest,
     ) -> Result<Page<VirtualHost>> {
         self.context.check(actor, of, Permission::Read).await?;
-        self.context.store.virtual_hosts(of, page).await
+        let Shared { store, at_hand, .. } = self.context.as_ref();
+        let read = async { store.virtual_hosts(of, page).await.map(Some) };
+        let found = at_hand.virtual_host_pages.get(store.changes(), (of, page), read).await?;
+        found.ok_or_else(|| Error::not_found("workspace", of))
     }
 
     /// One virtual host.
@@ -51,6 +54,8 @@ impl VirtualHosts {
         self.held(actor, id, Permission::Read).await
     }
 
+    /// The virtual host, if the actor may do this there. It says which workspace it is in; what
+    /// is changed there is decided on a snapshot.
     async fn held(
         &self,
         actor: &Actor,
@@ -58,7 +63,9 @@ impl VirtualHosts {
         permission: Permission,
     ) -> Result<VirtualHost> {
         let missing = || Error::not_found("virtual host", id);
-        let host = self.context.store.virtual_host(id).await?.ok_or_else(missing)?;
+        let Shared { store, at_hand, .. } = self.context.as_ref();
+        let found = at_hand.virtual_hosts.get(store.changes(), id, store.virtual_host(id)).await?;
+        let host = found.ok_or_else(missing)?;
         self.context
             .check(actor, host.workspace_id, permission)
             .await

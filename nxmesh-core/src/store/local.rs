@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::gateway::{
-    AgentCommand, AgentId, CommandId, CommandOutcome, MAX_WAITING_COMMANDS, News,
+    AgentCommand, AgentId, CommandId, CommandOutcome, MAX_WAITING_COMMANDS, Moved, News,
 };
 
 /// How many news a subscriber may be behind before it is told that it missed some.
@@ -26,6 +29,25 @@ pub(super) struct Local {
     news: broadcast::Sender<News>,
     recorded: watch::Sender<u64>,
     state: Mutex<State>,
+    changes: Changes,
+}
+
+/// How many changes were made, by area.
+#[derive(Debug, Default)]
+struct Changes {
+    tenancy: AtomicU64,
+    gateway: AtomicU64,
+}
+
+/// What others have to know of a change, once it is made.
+#[derive(Debug, Default)]
+pub(super) struct Effect {
+    /// It counts in the tenancy area.
+    pub(super) tenancy: bool,
+    /// It counts in the gateway area, and is announced for each workspace.
+    pub(super) moved: Vec<Moved>,
+    /// Whether events were recorded.
+    pub(super) recorded: bool,
 }
 
 #[derive(Debug, Default)]
@@ -60,11 +82,30 @@ impl Local {
             news: broadcast::Sender::new(NEWS),
             recorded: watch::Sender::new(0),
             state: Mutex::default(),
+            changes: Changes::default(),
         }
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()
+    }
+
+    /// Counts a change: after it can be read, and before it is answered.
+    pub(super) fn count(&self, effect: &Effect) {
+        if effect.tenancy {
+            self.changes.tenancy.fetch_add(1, Ordering::SeqCst);
+        }
+        if !effect.moved.is_empty() {
+            self.changes.gateway.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    pub(super) fn tenancy_changes(&self) -> u64 {
+        self.changes.tenancy.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn gateway_changes(&self) -> u64 {
+        self.changes.gateway.load(Ordering::SeqCst)
     }
 
     pub(super) fn announce(&self, news: News) {

@@ -19,9 +19,11 @@ mod slug;
 mod stores;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod tables;
+mod timed;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod transfer;
 
+pub(crate) use self::timed::timed;
 use self::{check::check_trail, slug::slug_taken};
 
 /// How many rows are dropped together at most, so that nobody else waits for long.

@@ -1,23 +1,52 @@
 use std::sync::Arc;
 
 use crate::{
-    Actor, Clock, Error, ErrorKind, Result, Trail,
+    Actor, Clock, Error, ErrorKind, Result, TokenHash, Trail,
+    cache::Cache,
     tenancy::{
-        ApiKeys, AuditLog, Auth, MasterKey, Members, OrganizationId, Organizations, SigningKey,
-        TenancyChange, TenancyStore, Users, Workspaces,
+        ApiKey, ApiKeys, AuditLog, Auth, MasterKey, Members, OrganizationId, Organizations, Role,
+        SigningKey, TenancyChange, TenancyStore, UserId, Users, Workspace, WorkspaceId, Workspaces,
     },
     trail::Deed,
 };
 
-/// What all operations of the area stand on.
-#[derive(Debug, Clone)]
-pub(crate) struct Context {
+/// How many answers of each kind are at hand at most.
+const MAX_AT_HAND: usize = 4096;
+
+/// What all operations of the area stand on: each call has a handle of its own, so a copy costs
+/// next to nothing.
+pub(crate) type Context = Arc<Shared>;
+
+/// See [`Context`].
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) store: Arc<dyn TenancyStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) signing_key: SigningKey,
+    pub(crate) at_hand: AtHand,
 }
 
-impl Context {
+/// What most calls ask for.
+#[derive(Debug)]
+pub(crate) struct AtHand {
+    pub(crate) workspaces: Cache<(WorkspaceId, UserId), Arc<(Workspace, Role)>>,
+    pub(crate) api_keys: Cache<TokenHash, ApiKey>,
+    /// Whose access tokens were found to be ours, and when they end; of the tokens themselves
+    /// there is only the hash. They hold whatever is changed.
+    pub(crate) access_tokens: Cache<TokenHash, (UserId, i64)>,
+}
+
+impl Default for AtHand {
+    fn default() -> Self {
+        Self {
+            workspaces: Cache::new(MAX_AT_HAND),
+            api_keys: Cache::new(MAX_AT_HAND),
+            access_tokens: Cache::new(MAX_AT_HAND),
+        }
+    }
+}
+
+impl Shared {
     /// Something that an actor does now in an organization.
     pub(crate) fn deed<'a>(
         &'a self,
@@ -42,7 +71,8 @@ impl Tenancy {
         master: &MasterKey,
     ) -> Result<Self> {
         let signing_key = signing_key(store.as_ref(), clock.as_ref(), master).await?;
-        Ok(Self { context: Context { store, clock, signing_key } })
+        let at_hand = AtHand::default();
+        Ok(Self { context: Arc::new(Shared { store, clock, signing_key, at_hand }) })
     }
 
     /// Logging in, and proving it.

@@ -25,7 +25,7 @@ mod workspaces;
 
 mod area;
 
-pub(crate) use self::area::Context;
+pub(crate) use self::area::{Context, Shared};
 pub use self::{
     access::Permission,
     api_key::{ApiKey, ApiKeyId, NewApiKey},

@@ -97,6 +97,11 @@ pub trait TenancyStore: Debug + Send + Sync + 'static {
 
     /// Drops refresh tokens and API keys that expired before then. Answers how many.
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64>;
+
+    /// Counts changes that leave a trail, each after it can be read and before it is
+    /// answered: what was read when this stood at a number holds for as long as it stands there.
+    /// `None` where other processes make changes too.
+    fn changes(&self) -> Option<u64>;
 }
 
 /// A refresh token as it is stored.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::json;
 
 use crate::{
@@ -5,7 +7,7 @@ use crate::{
     clock::new_id,
     tenancy::{
         AuditedObject, Cascade, Context, NewWorkspace, OrganizationId, Organizations, Permission,
-        TenancyChange, Workspace, WorkspaceId, access,
+        Role, TenancyChange, Workspace, WorkspaceId, access,
     },
     trail::{Became, Deed},
 };
@@ -46,7 +48,24 @@ impl Workspaces {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound).
     pub async fn get(&self, actor: &Actor, id: WorkspaceId) -> Result<Workspace> {
-        self.held(actor, id, Permission::Read).await
+        self.seen(actor, id, Permission::Read).await.map(|it| it.0.clone())
+    }
+
+    /// One workspace, if the actor may do this there, without asking the store when that is
+    /// known: not to decide on a change of the workspace itself.
+    pub(crate) async fn seen(
+        &self,
+        actor: &Actor,
+        id: WorkspaceId,
+        permission: Permission,
+    ) -> Result<Arc<(Workspace, Role)>> {
+        let (store, user) = (&self.context.store, actor.user_id());
+        let read = async { Ok(store.workspace(id, user).await?.map(Arc::new)) };
+        let known = &self.context.at_hand.workspaces;
+        let found = known.get(store.changes(), (id, user), read).await?;
+        let found = found.ok_or_else(|| Error::not_found("workspace", id))?;
+        permit(actor, &found.0, found.1, permission)?;
+        Ok(found)
     }
 
     /// One workspace, if the actor may do this there.
@@ -56,11 +75,9 @@ impl Workspaces {
         id: WorkspaceId,
         permission: Permission,
     ) -> Result<Workspace> {
-        let missing = || Error::not_found("workspace", id);
         let found = self.context.store.workspace(id, actor.user_id()).await?;
-        let (workspace, role) = found.ok_or_else(missing)?;
-        let role = actor.role_in(workspace.organization_id, role).ok_or_else(missing)?;
-        access::check(role, permission)?;
+        let (workspace, role) = found.ok_or_else(|| Error::not_found("workspace", id))?;
+        permit(actor, &workspace, role, permission)?;
         Ok(workspace)
     }
 
@@ -180,4 +197,10 @@ impl Workspaces {
 
 fn busy() -> Error {
     Error::new(ErrorKind::Unavailable, "the workspace changes too fast: try again")
+}
+
+/// Fails with `NotFound` where the actor cannot act at all.
+fn permit(actor: &Actor, of: &Workspace, role: Role, permission: Permission) -> Result<()> {
+    let missing = || Error::not_found("workspace", of.id);
+    access::check(actor.role_in(of.organization_id, role).ok_or_else(missing)?, permission)
 }

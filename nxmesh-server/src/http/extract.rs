@@ -14,7 +14,7 @@ use nxmesh_core::{
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
-use crate::http::{ApiError, Budget, RequestId};
+use crate::http::{ApiError, Budget, RequestId, watch::note_actor};
 
 /// Who asks, by the access token or API key of the request.
 #[derive(Debug, Clone)]
@@ -55,6 +55,7 @@ async fn authenticate(parts: &Parts, mesh: &Mesh, token: &str) -> Result<Actor, 
             return Err(error.into());
         }
     };
+    note_actor(&actor);
     Ok(match parts.extensions.get::<RequestId>() {
         Some(RequestId(id)) => actor.in_request(id),
         None => actor,

@@ -42,7 +42,7 @@ pub(super) async fn layer(State(mesh): State<Mesh>, request: Request, next: Next
     let applies = request.method() == Method::POST
         && request.headers().contains_key(KEY)
         // Tokens are not kept; a login changes nothing that matters twice.
-        && !request.uri().path().starts_with("/auth/");
+        && !request.uri().path().starts_with("/v1/auth/");
     if !applies {
         return next.run(request).await;
     }
@@ -146,7 +146,7 @@ mod tests {
     use nxmesh_core::{Secret, Tasks, store::memory::MemoryStore};
 
     use super::*;
-    use crate::http::request_id;
+    use crate::http::{metrics::Metrics, watch};
 
     #[derive(Clone, Copy)]
     enum Failure {
@@ -178,7 +178,7 @@ mod tests {
         let router = Router::new()
             .route("/fail", post(async move || fail(how, Arc::clone(&counted)).await))
             .route_layer(once)
-            .layer(middleware::from_fn(request_id::layer))
+            .layer(middleware::from_fn_with_state(Metrics::new(), watch::layer))
             .with_state(mesh.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/fail", listener.local_addr().unwrap());

@@ -23,7 +23,9 @@ use governor::{
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use nxmesh_core::Actor;
 
-use super::{ApiError, HttpSettings};
+use prometheus_client::metrics::counter::Counter;
+
+use super::{ApiError, HttpSettings, metrics::Refused};
 
 /// How many calls pass between two times of forgetting who has not asked for a minute.
 const FORGET_EVERY: usize = 4096;
@@ -48,6 +50,7 @@ struct Buckets {
     requests: Option<Limiter>,
     logins: Option<Limiter>,
     calls: AtomicUsize,
+    refused: Refused,
 }
 
 /// What one request may still spend.
@@ -67,16 +70,19 @@ struct Verdict {
 }
 
 impl Limits {
-    pub(super) fn new(settings: &HttpSettings) -> Self {
+    /// `None` where all are answered.
+    pub(super) fn new(settings: &HttpSettings, refused: Refused) -> Option<Self> {
+        settings.requests_per_minute.or(settings.logins_per_minute)?;
         let limiter = |per_minute: NonZeroU32| {
             RateLimiter::keyed(Quota::per_minute(per_minute))
                 .with_middleware::<StateInformationMiddleware>()
         };
-        Self(Arc::new(Buckets {
+        Some(Self(Arc::new(Buckets {
             requests: settings.requests_per_minute.map(limiter),
             logins: settings.logins_per_minute.map(limiter),
             calls: AtomicUsize::new(0),
-        }))
+            refused,
+        })))
     }
 }
 
@@ -87,19 +93,30 @@ impl Budget {
             Some(id) => Asker::Program(id.to_string()),
             None => Asker::User(actor.user_id().to_string()),
         };
-        self.spend(self.limits.0.requests.as_ref(), &asker)
+        self.spend_request(&asker)
     }
 
     /// Spends one request of the address.
     pub(super) fn spend_of_address(&self) -> Result<(), ApiError> {
-        self.spend(self.limits.0.requests.as_ref(), &Asker::Address(self.address))
+        self.spend_request(&Asker::Address(self.address))
     }
 
     fn spend_login(&self) -> Result<(), ApiError> {
-        self.spend(self.limits.0.logins.as_ref(), &Asker::Address(self.address))
+        let Buckets { logins, refused, .. } = self.limits.0.as_ref();
+        self.spend(logins.as_ref(), &refused.logins, &Asker::Address(self.address))
     }
 
-    fn spend(&self, limiter: Option<&Limiter>, asker: &Asker) -> Result<(), ApiError> {
+    fn spend_request(&self, asker: &Asker) -> Result<(), ApiError> {
+        let Buckets { requests, refused, .. } = self.limits.0.as_ref();
+        self.spend(requests.as_ref(), &refused.requests, asker)
+    }
+
+    fn spend(
+        &self,
+        limiter: Option<&Limiter>,
+        refused: &Counter,
+        asker: &Asker,
+    ) -> Result<(), ApiError> {
         let Some(limiter) = limiter else { return Ok(()) };
         if self.limits.0.calls.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             limiter.retain_recent();
@@ -113,17 +130,20 @@ impl Budget {
                 let limit = quota.burst_size().get();
                 Verdict { limit, remaining, reset, retry_after: None }
             }
-            Err(refused) => {
-                let wait = refused.wait_time_from(DefaultClock::default().now());
+            Err(late) => {
+                let wait = late.wait_time_from(DefaultClock::default().now());
                 let seconds = (wait.as_secs_f64().ceil() as u64).max(1);
-                let limit = refused.quota().burst_size().get();
+                let limit = late.quota().burst_size().get();
                 Verdict { limit, remaining: 0, reset: 60, retry_after: Some(seconds) }
             }
         };
         *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
         match verdict.retry_after {
             None => Ok(()),
-            Some(seconds) => Err(ApiError::too_many(seconds)),
+            Some(seconds) => {
+                refused.inc();
+                Err(ApiError::too_many(seconds))
+            }
         }
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod error;
 pub(crate) mod extract;
 mod idempotency;
 pub(crate) mod limits;
+mod metrics;
 pub(crate) mod openapi;
 mod probe;
 pub(crate) mod reply;
@@ -13,6 +14,7 @@ mod request_id;
 mod router;
 mod routes;
 mod settings;
+mod watch;
 
 pub(crate) use self::{
     error::ApiError,

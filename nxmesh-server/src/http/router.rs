@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use axum::{Router, extract::DefaultBodyLimit, middleware, response::IntoResponse};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, response::IntoResponse};
 use http::{HeaderName, Method};
 use nxmesh_core::Mesh;
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
@@ -10,8 +10,9 @@ use crate::{
     http::{
         ApiError, HttpSettings, Needs, Route, Routes, idempotency,
         limits::{self, Limits},
+        metrics::{self, Metrics},
         openapi::openapi,
-        probe, request_id,
+        probe, watch,
     },
     tenancy,
 };
@@ -39,6 +40,9 @@ fn beside() -> Routes {
         .on(Method::GET, "/readyz", Needs::Nothing, probe::ready)
         .says("Ask whether the server can serve")
         .describe("Its store answers.")
+        .on(Method::GET, "/metrics", Needs::Nothing, metrics::show)
+        .says("Get the figures of the server")
+        .describe("In OpenMetrics text, which Prometheus reads.")
 }
 
 /// All routes.
@@ -61,12 +65,14 @@ pub fn http(mesh: Mesh) -> Router {
 
 /// The same with other settings.
 pub fn http_with(mesh: Mesh, settings: &HttpSettings) -> Router {
-    let limits = Limits::new(settings);
+    let metrics = Metrics::new();
     let once = middleware::from_fn_with_state(mesh.clone(), idempotency::layer);
-    let router = Router::new()
-        .nest("/v1", v1().into_router().route_layer(once))
-        .layer(middleware::from_fn_with_state(limits, limits::layer))
-        .merge(beside().into_router());
+    let limited = v1().into_router().route_layer(once);
+    let limited = match Limits::new(settings, metrics.refused()) {
+        Some(limits) => limited.layer(middleware::from_fn_with_state(limits, limits::layer)),
+        None => limited,
+    };
+    let router = limited.merge(beside().into_router().layer(Extension(metrics.clone())));
     #[cfg(feature = "docs")]
     let router = router.merge(super::docs::routes());
     let router = router
@@ -74,7 +80,7 @@ pub fn http_with(mesh: Mesh, settings: &HttpSettings) -> Router {
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(|_| ApiError::panicked().into_response()))
-        .layer(middleware::from_fn(request_id::layer));
+        .layer(middleware::from_fn_with_state(metrics, watch::layer));
     let router = match settings.allowed_origins.is_empty() {
         true => router,
         false => router.layer(cors(settings)),

@@ -79,7 +79,8 @@ impl Routes {
         T: 'static,
     {
         let (full, limited) = (format!("{}{path}", self.under), !self.under.is_empty());
-        let entry = Entry::of::<H, T>(Place { method: method.clone(), path: full, needs, limited });
+        let place = Place { method: method.clone(), path: full.clone(), needs, limited };
+        let entry = Entry::of::<H, T>(place);
         let routed = match method {
             Method::GET => routing::get(handler),
             Method::POST => routing::post(handler),
@@ -87,7 +88,7 @@ impl Routes {
             Method::DELETE => routing::delete(handler),
             _ => routing::any(handler),
         };
-        self.router = self.router.route(path, routed);
+        self.router = self.router.route(&full, routed);
         self.rules.push(Route { method, path, needs });
         Undocumented { routes: self, entry }
     }

@@ -19,6 +19,7 @@ mod given;
 mod grpc;
 mod idempotency;
 mod limits;
+mod metrics;
 mod openapi;
 mod organizations;
 mod previews;

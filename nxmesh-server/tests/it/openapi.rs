@@ -24,7 +24,7 @@ fn the_committed_document_is_the_one_that_is_served() {
 fn every_route_is_in_the_document() {
     let document = document();
     let under_v1 = routes().into_iter().map(|it| (it.method, format!("/v1{}", it.path)));
-    let beside = ["/healthz", "/readyz", "/.well-known/jwks.json"];
+    let beside = ["/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"];
     let beside = beside.map(|path| (Method::GET, path.to_owned()));
     let expected: BTreeSet<_> = under_v1
         .chain(beside)

@@ -9,10 +9,11 @@ use crate::{
     Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
     events::NewEvent,
     gateway::{
-        AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus, CommandId,
-        CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News, SessionId,
-        Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
+        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
+        SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
+    store::local::Effect,
     tenancy::WorkspaceId,
 };
 
@@ -89,6 +90,12 @@ impl GatewayStore for MemoryStore {
         Ok(page.of(all).map(AgentRecord::clone))
     }
 
+    async fn agent_count(&self) -> Result<AgentCount> {
+        let agents = &self.lock().agents;
+        let seen = agents.values().filter(|it| it.session.is_some()).count();
+        Ok(AgentCount { all: agents.len() as u64, seen: seen as u64 })
+    }
+
     async fn agent_secret(&self, hash: &TokenHash) -> Result<Option<AgentSecret>> {
         Ok(self.lock().agent_secrets.get(hash).cloned())
     }
@@ -150,7 +157,9 @@ impl GatewayStore for MemoryStore {
             }
         }
         self.local.recorded();
-        self.local.announce(News::Moved(Moved { workspace_id, revision }));
+        let moved = Moved { workspace_id, revision };
+        self.local.count(&Effect { moved: vec![moved], ..Effect::default() });
+        self.local.announce(News::Moved(moved));
         Ok(())
     }
 
@@ -232,6 +241,10 @@ impl GatewayStore for MemoryStore {
         let count = secrets.len();
         secrets.retain(|_, it| it.expires_at.is_none_or(|end| end >= before));
         Ok((count - secrets.len()) as u64)
+    }
+
+    fn changes(&self) -> Option<u64> {
+        Some(self.local.gateway_changes())
     }
 
     fn subscribe(&self) -> broadcast::Receiver<News> {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Page, PageRequest, Result, RevisionNumber, TokenHash, Trail,
     gateway::{GatewayWrite, Moved, News},
-    store::check_trail,
+    store::{check_trail, local::Effect},
     tenancy::{
         ApiKey, ApiKeyId, AuditEntry, AuditFilter, Cascade, Email, Member, Organization,
         OrganizationId, RefreshToken, Role, SealedSigningKey, Slug, TenancyChange, TenancyStore,
@@ -150,14 +150,17 @@ impl TenancyStore for MemoryStore {
 
     async fn commit(&self, change: TenancyChange, trail: Trail) -> Result<()> {
         check_trail(&change, &trail)?;
+        let tenancy = change.leaves_trail();
         let moved = {
             let mut state = self.lock();
             let moved = commit(&mut state, change)?;
             state.record(trail);
             moved
         };
+        let effect = Effect { tenancy, moved, ..Effect::default() };
+        self.local.count(&effect);
         self.local.recorded();
-        moved.into_iter().for_each(|it| self.local.announce(News::Moved(it)));
+        effect.moved.into_iter().for_each(|it| self.local.announce(News::Moved(it)));
         Ok(())
     }
 
@@ -167,6 +170,10 @@ impl TenancyStore for MemoryStore {
         state.refresh_tokens.retain(|_, it| it.expires_at >= before);
         state.api_keys.retain(|_, (it, _)| it.expires_at.is_none_or(|end| end >= before));
         Ok((count - state.refresh_tokens.len() - state.api_keys.len()) as u64)
+    }
+
+    fn changes(&self) -> Option<u64> {
+        Some(self.local.tenancy_changes())
     }
 }
 

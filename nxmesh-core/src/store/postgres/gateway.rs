@@ -21,9 +21,9 @@ use crate::{
     Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
     events::NewEvent,
     gateway::{
-        AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus, CommandId,
-        CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS, News,
-        SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
+        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS,
+        News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::{
         TOGETHER,
@@ -114,6 +114,13 @@ impl GatewayStore for PostgresStore {
             }
         }
         Ok(request.of(found))
+    }
+
+    async fn agent_count(&self) -> Result<AgentCount> {
+        let statement = sqlx::query("SELECT count(*), count(session) FROM agents");
+        let row = self.database.one(statement).await?;
+        let count = |at: usize| u64::try_from(row.try_get::<i64, _>(at)?).map_err(corrupt);
+        Ok(AgentCount { all: count(0)?, seen: count(1)? })
     }
 
     async fn agent_secret(&self, hash: &TokenHash) -> Result<Option<AgentSecret>> {
@@ -308,6 +315,10 @@ impl GatewayStore for PostgresStore {
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64> {
         let statement = sqlx::query("DELETE FROM agent_secrets WHERE expires_at < $1");
         self.database.execute(statement.bind(micros(before))).await
+    }
+
+    fn changes(&self) -> Option<u64> {
+        None
     }
 
     fn subscribe(&self) -> broadcast::Receiver<News> {

@@ -202,6 +202,10 @@ impl TenancyStore for PostgresStore {
         }
         Ok(dropped)
     }
+
+    fn changes(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl PostgresStore {

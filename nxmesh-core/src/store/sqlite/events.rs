@@ -2,15 +2,14 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::{
-    SqliteStore,
-    rows::key,
-    writer::{Told, Written},
-};
+use super::{SqliteStore, rows::key, writer::Written};
 use crate::{
     Page, PageRequest, Result, Trail,
     events::{Event, EventId, EventStore, EventsKept},
-    store::codec::{EntryRow, TrailRows, corrupt, from_body, micros, number},
+    store::{
+        codec::{EntryRow, TrailRows, corrupt, from_body, micros, number},
+        local::Effect,
+    },
     tenancy::{AuditEntry, AuditFilter, OrganizationId},
 };
 
@@ -20,7 +19,7 @@ impl EventStore for SqliteStore {
         let trail = TrailRows::of(&trail)?;
         let write = move |db: &Connection| {
             let recorded = record(db, &trail)?;
-            Ok(Written { answer: (), told: Told { moved: Vec::new(), recorded } })
+            Ok(Written { answer: (), effect: Effect { recorded, ..Effect::default() } })
         };
         self.database.write(write).await
     }

@@ -11,15 +11,15 @@ use super::{
     events::record,
     history::{self, Kept},
     rows::{all, body, find, key, page},
-    writer::{Told, Written},
+    writer::Written,
 };
 use crate::{
     Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
     events::NewEvent,
     gateway::{
-        AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec, AgentStatus,
-        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
-        SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec,
+        AgentStatus, CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved,
+        News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::{
         TOGETHER,
@@ -27,6 +27,7 @@ use crate::{
             AGENT, RevisionRows, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body,
             micros, number, time, to_body,
         },
+        local::Effect,
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -118,6 +119,17 @@ impl GatewayStore for SqliteStore {
         self.database.read(read).await
     }
 
+    async fn agent_count(&self) -> Result<AgentCount> {
+        let read = |db: &Connection| {
+            let mut statement = db.prepare_cached("SELECT count(*), count(session) FROM agents")?;
+            let count = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+            let (all, seen) = statement.query_row([], count)?;
+            let count = |it: i64| u64::try_from(it).map_err(corrupt);
+            Ok(AgentCount { all: count(all)?, seen: count(seen)? })
+        };
+        self.database.read(read).await
+    }
+
     async fn agent_secret(&self, hash: &TokenHash) -> Result<Option<AgentSecret>> {
         let hash = *hash;
         self.database.read(move |db| agent_secret(db, hash)).await
@@ -189,7 +201,8 @@ impl GatewayStore for SqliteStore {
         let write = move |db: &Connection| {
             commit(db, base, &steps)?;
             let recorded = record(db, &trail)?;
-            Ok(Written { answer: (), told: Told { moved: vec![moved], recorded } })
+            let effect = Effect { moved: vec![moved], recorded, ..Effect::default() };
+            Ok(Written { answer: (), effect })
         };
         self.database.write(write).await
     }
@@ -224,7 +237,7 @@ impl GatewayStore for SqliteStore {
             let sql = "UPDATE agents SET status = ?3, session = ?2 WHERE id = ?1";
             let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
             let recorded = changed == 1 && record(db, &trail)?;
-            Ok(Written { answer: changed == 1, told: Told { moved: Vec::new(), recorded } })
+            Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
         };
         self.database.write(write).await
     }
@@ -242,7 +255,7 @@ impl GatewayStore for SqliteStore {
             let sql = "UPDATE agents SET status = ?3 WHERE id = ?1 AND session = ?2";
             let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
             let recorded = changed == 1 && record(db, &trail)?;
-            Ok(Written { answer: changed == 1, told: Told { moved: Vec::new(), recorded } })
+            Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
         };
         self.database.write(write).await
     }
@@ -275,6 +288,10 @@ impl GatewayStore for SqliteStore {
             Ok(Written::quietly(dropped as u64))
         };
         self.database.write(write).await
+    }
+
+    fn changes(&self) -> Option<u64> {
+        Some(self.local.gateway_changes())
     }
 
     fn subscribe(&self) -> broadcast::Receiver<News> {

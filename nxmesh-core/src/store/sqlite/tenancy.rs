@@ -10,7 +10,7 @@ use super::{
     error::is_taken,
     events, history,
     rows::{all, body, find, key, page},
-    writer::{Told, Written},
+    writer::Written,
 };
 use crate::{
     Error, ErrorKind, Id, Page, PageRequest, Result, RevisionNumber, TokenHash, Trail,
@@ -18,6 +18,7 @@ use crate::{
     store::{
         check_trail,
         codec::{RevisionRows, TrailRows, corrupt, from_body, micros, number, role, time, to_body},
+        local::Effect,
         slug_taken,
     },
     tenancy::{
@@ -192,11 +193,12 @@ impl TenancyStore for SqliteStore {
 
     async fn commit(&self, change: TenancyChange, trail: Trail) -> Result<()> {
         check_trail(&change, &trail)?;
+        let tenancy = change.leaves_trail();
         let trail = TrailRows::of(&trail)?;
         let write = move |db: &Connection| {
             let moved = commit(db, change)?;
             let recorded = events::record(db, &trail)?;
-            Ok(Written { answer: (), told: Told { moved, recorded } })
+            Ok(Written { answer: (), effect: Effect { tenancy, moved, recorded } })
         };
         self.database.write(write).await
     }
@@ -219,6 +221,10 @@ impl TenancyStore for SqliteStore {
             Ok(Written::quietly((tokens + keys) as u64))
         };
         self.database.write(write).await
+    }
+
+    fn changes(&self) -> Option<u64> {
+        Some(self.local.tenancy_changes())
     }
 }
 

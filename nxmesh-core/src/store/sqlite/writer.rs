@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Error, ErrorKind, Result,
-    gateway::{Moved, News},
-    store::local::Local,
+    gateway::News,
+    store::local::{Effect, Local},
 };
 
 /// How many writes may wait; the next caller waits for room.
@@ -22,29 +22,25 @@ const MAX_GROUP: usize = 256;
 /// What a write leaves behind.
 pub(super) struct Written<T> {
     pub(super) answer: T,
-    /// To be announced once it is on disk.
-    pub(super) told: Told,
-}
-
-/// What others hear of a write.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    pub(super) moved: Vec<Moved>,
-    /// Whether events were recorded.
-    pub(super) recorded: bool,
+    /// To be counted and announced once it is on disk.
+    pub(super) effect: Effect,
 }
 
 impl<T> Written<T> {
     /// Nothing that others need to hear of.
-    pub(super) const fn quietly(answer: T) -> Self {
-        Self { answer, told: Told { moved: Vec::new(), recorded: false } }
+    pub(super) fn quietly(answer: T) -> Self {
+        Self { answer, effect: Effect::default() }
     }
 }
 
-/// Does its work, if the group could begin, and answers how to tell the caller, once
-/// the group is committed or not.
+/// Does its work, if the group could begin.
 type Job = Box<dyn FnOnce(Option<&Connection>) -> Report + Send>;
-type Report = Box<dyn FnOnce(Result<(), String>) -> Told + Send>;
+
+/// What is to be done once the group is committed or not.
+struct Report {
+    effect: Effect,
+    tell: Box<dyn FnOnce(Result<(), String>) + Send>,
+}
 
 /// The handle of the writing thread, which ends with it.
 pub(super) struct Writer {
@@ -72,22 +68,22 @@ impl Writer {
         let job: Job = Box::new(move |connection| {
             let done = connection
                 .map_or_else(|| Err(cannot_begin()), |connection| alone(connection, work));
-            Box::new(move |committed| {
-                let (result, told) = match (done, committed) {
-                    (Ok(written), Ok(())) => (Ok(written.answer), written.told),
-                    (Err(error), _) => (Err(error), Told::default()),
-                    (Ok(_), Err(why)) => (
-                        // What reached the disk before it failed may count after a crash.
-                        Err(Error::new(ErrorKind::Unavailable, "cannot commit")
-                            .with_source(why)
-                            .undecided()),
-                        Told::default(),
-                    ),
+            let (done, effect) = match done {
+                Ok(Written { answer, effect }) => (Ok(answer), effect),
+                Err(error) => (Err(error), Effect::default()),
+            };
+            let tell = Box::new(move |committed| {
+                let failed = |why: String| {
+                    // What reached the disk before it failed may count after a crash.
+                    Error::new(ErrorKind::Unavailable, "cannot commit").with_source(why).undecided()
                 };
                 // A caller that went away has its write done all the same.
-                let _ = answer.send(result);
-                told
-            })
+                let _ = answer.send(done.and_then(|it| match committed {
+                    Ok(()) => Ok(it),
+                    Err(why) => Err(failed(why)),
+                }));
+            });
+            Report { effect, tell }
         });
         self.jobs.as_ref().ok_or_else(gone)?.send(job).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone().undecided())?
@@ -122,10 +118,14 @@ fn run(connection: &Connection, mut waiting: mpsc::Receiver<Job>, news: &Local) 
         }
         let committed = committed.map_err(|error| error.to_string());
         let mut any_recorded = false;
-        for report in reports {
-            let Told { moved, recorded } = report(committed.clone());
-            moved.into_iter().for_each(|it| news.announce(News::Moved(it)));
-            any_recorded |= recorded;
+        for Report { effect, tell } in reports {
+            // Counted before it is answered, and even when it is not sure what became of it.
+            news.count(&effect);
+            tell(committed.clone());
+            if committed.is_ok() {
+                any_recorded |= effect.recorded;
+                effect.moved.into_iter().for_each(|it| news.announce(News::Moved(it)));
+            }
         }
         if any_recorded {
             news.recorded();

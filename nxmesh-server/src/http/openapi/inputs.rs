@@ -1,6 +1,9 @@
 //! What each extractor reads.
 
-use axum::extract::{Request, State};
+use axum::{
+    Extension,
+    extract::{Request, State},
+};
 use nxmesh_core::{Id, Mesh, RevisionNumber};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -8,10 +11,14 @@ use utoipa::ToSchema;
 use super::{Input, Operation, operation};
 use crate::http::{
     ApiError, Authenticated, AuthenticatedByQuery, Body, Condition, IdPair, IdPath, ListQuery,
-    LoginAllowed, PageQuery, Patch, RevisionPath,
+    LoginAllowed, PageQuery, Patch, RevisionPath, metrics::Metrics,
 };
 
 impl Input for State<Mesh> {
+    fn describe(_: &mut Operation) {}
+}
+
+impl Input for Extension<Metrics> {
     fn describe(_: &mut Operation) {}
 }
 

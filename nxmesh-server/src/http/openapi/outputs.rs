@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{Operation, Output, operation::Answer};
-use crate::http::{ApiError, Created, Located, Made, Object, Shown};
+use crate::http::{ApiError, Created, Located, Made, Object, Shown, metrics::MetricsText};
 
 impl<T: Output> Output for Result<T, ApiError> {
     fn describe(operation: &mut Operation) {
@@ -76,16 +76,20 @@ impl Output for StatusCode {
 
 impl Output for &'static str {
     fn describe(operation: &mut Operation) {
-        operation.answers.insert(
-            StatusCode::OK.as_u16(),
-            Answer {
-                description: "It is well.",
-                media: "text/plain",
-                schema: Some(json!({"type": "string"})),
-                headers: Vec::new(),
-            },
-        );
+        text(operation, "text/plain", "It is well.");
     }
+}
+
+impl Output for MetricsText {
+    fn describe(operation: &mut Operation) {
+        text(operation, "application/openmetrics-text", "What is counted.");
+    }
+}
+
+fn text(operation: &mut Operation, media: &'static str, description: &'static str) {
+    let schema = Some(json!({"type": "string"}));
+    let answer = Answer { description, media, schema, headers: Vec::new() };
+    operation.answers.insert(StatusCode::OK.as_u16(), answer);
 }
 
 /// JSON that is at hand as text.
