@@ -100,6 +100,14 @@ impl Local {
         }
     }
 
+    /// Tells others of a change, once it is answered or about to be.
+    pub(super) fn tell(&self, Effect { tenancy: _, moved, recorded }: Effect) {
+        moved.into_iter().for_each(|it| self.announce(News::Moved(it)));
+        if recorded {
+            self.recorded();
+        }
+    }
+
     pub(super) fn tenancy_changes(&self) -> u64 {
         self.changes.tenancy.load(Ordering::SeqCst)
     }

@@ -156,10 +156,10 @@ impl GatewayStore for MemoryStore {
                 state.record(trail);
             }
         }
-        self.local.recorded();
-        let moved = Moved { workspace_id, revision };
-        self.local.count(&Effect { moved: vec![moved], ..Effect::default() });
-        self.local.announce(News::Moved(moved));
+        let moved = vec![Moved { workspace_id, revision }];
+        let effect = Effect { tenancy: false, moved, recorded: true };
+        self.local.count(&effect);
+        self.local.tell(effect);
         Ok(())
     }
 

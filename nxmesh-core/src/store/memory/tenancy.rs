@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Page, PageRequest, Result, RevisionNumber, TokenHash, Trail,
-    gateway::{GatewayWrite, Moved, News},
+    gateway::{GatewayWrite, Moved},
     store::{check_trail, local::Effect},
     tenancy::{
         ApiKey, ApiKeyId, AuditEntry, AuditFilter, Cascade, Email, Member, Organization,
@@ -157,10 +157,9 @@ impl TenancyStore for MemoryStore {
             state.record(trail);
             moved
         };
-        let effect = Effect { tenancy, moved, ..Effect::default() };
+        let effect = Effect { tenancy, moved, recorded: true };
         self.local.count(&effect);
-        self.local.recorded();
-        effect.moved.into_iter().for_each(|it| self.local.announce(News::Moved(it)));
+        self.local.tell(effect);
         Ok(())
     }
 

@@ -10,7 +10,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Error, ErrorKind, Result,
-    gateway::News,
     store::local::{Effect, Local},
 };
 
@@ -117,18 +116,13 @@ fn run(connection: &Connection, mut waiting: mpsc::Receiver<Job>, news: &Local) 
             let _ = connection.execute_batch("ROLLBACK");
         }
         let committed = committed.map_err(|error| error.to_string());
-        let mut any_recorded = false;
         for Report { effect, tell } in reports {
             // Counted before it is answered, and even when it is not sure what became of it.
             news.count(&effect);
             tell(committed.clone());
             if committed.is_ok() {
-                any_recorded |= effect.recorded;
-                effect.moved.into_iter().for_each(|it| news.announce(News::Moved(it)));
+                news.tell(effect);
             }
-        }
-        if any_recorded {
-            news.recorded();
         }
     }
 }
