@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use nxmesh_benches::{EMAIL, ServerProcess};
+use nxmesh_benches::ServerProcess;
 use serde_json::json;
 
 /// How many pairs of logins are compared.
@@ -41,11 +41,11 @@ async fn a_login_takes_as_long_for_an_unknown_address() -> Result<()> {
         let nobody = format!("nobody{pair}@example.com");
         // Each comes first in half of the pairs.
         let (of_known, of_unknown) = if pair % 2 == 0 {
-            let of_known = login(EMAIL).await?;
+            let of_known = login(ServerProcess::EMAIL).await?;
             (of_known, login(&nobody).await?)
         } else {
             let of_unknown = login(&nobody).await?;
-            (login(EMAIL).await?, of_unknown)
+            (login(ServerProcess::EMAIL).await?, of_unknown)
         };
         known.push(of_known);
         unknown.push(of_unknown);
