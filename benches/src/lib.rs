@@ -21,6 +21,6 @@ pub use self::{
     ports::free_port,
     process::{Process, binary},
     proxy::Proxy,
-    server::ServerProcess,
+    server::{MASTER_KEY, ServerProcess},
     simulated::{Confirmed, SimulatedAgent, SimulatedState},
 };

@@ -52,6 +52,18 @@ impl Process {
             .with_context(|| format!("the program does not say {lead:?}"))?
     }
 
+    /// Each line that it says from here on, until it ends.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub async fn rest(&mut self) -> Result<Vec<String>> {
+        let mut rest = Vec::new();
+        while let Some(line) = self.lines.next_line().await? {
+            rest.push(line);
+        }
+        Ok(rest)
+    }
+
     /// Its process id, while it runs.
     #[must_use]
     pub fn id(&self) -> Option<u32> {

@@ -10,7 +10,7 @@ pub(crate) const EMAIL: &str = ServerProcess::EMAIL;
 pub(crate) const PASSWORD: &str = ServerProcess::PASSWORD;
 
 /// What secrets are stored under by all servers of one store.
-const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// The reference server.
 #[derive(Debug)]

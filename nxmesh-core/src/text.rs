@@ -70,3 +70,19 @@ pub(crate) fn check_label(text: &str, max: usize) -> Result<(), Malformed> {
     }
     Ok(())
 }
+
+/// The longest token that nginx reads (`NGX_CONF_BUFFER`), with its quotes.
+const MAX_TOKEN_BYTES: usize = 4095;
+
+/// Refuses what is too long for nginx once it is written in quotes, each quote and backslash in
+/// it as two.
+pub(crate) fn check_token(text: &str) -> Result<(), Malformed> {
+    let doubled = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    if text.len() + doubled + 2 > MAX_TOKEN_BYTES {
+        let most = MAX_TOKEN_BYTES - 2;
+        let message =
+            format!("must have {most} bytes at most, quotes and backslashes counted twice");
+        return Err(Malformed::range(message));
+    }
+    Ok(())
+}

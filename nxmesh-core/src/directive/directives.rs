@@ -3,11 +3,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, allowed, tokens};
-use crate::{FieldCode, Malformed, Path, Problems};
+use crate::{FieldCode, Malformed, Path, Problems, text::check_token};
 
 /// How many directives one object may have.
 pub const MAX_DIRECTIVES: usize = 64;
-/// The longest text of a directive, in bytes: what nginx takes for one token.
+/// The longest text of a directive, in bytes; one argument has 4093 at most, which is what nginx
+/// takes.
 pub const MAX_DIRECTIVE_BYTES: usize = 4096;
 
 /// Directives by name, in the order of their names.
@@ -58,6 +59,7 @@ impl Value {
             return Err(Malformed::range(format!("must have {MAX_DIRECTIVE_BYTES} bytes at most")));
         }
         let args = tokens::split(&text)?;
+        args.iter().try_for_each(|arg| check_token(arg))?;
         Ok(Self { text, args })
     }
 }
@@ -164,7 +166,17 @@ mod tests {
 
     #[test]
     fn length_is_limited_at_its_edge() {
-        assert_eq!(check("gzip", &"a".repeat(4096), Context::Http), None);
-        assert_eq!(check("gzip", &"a".repeat(4097), Context::Http), Some(FieldCode::OutOfRange));
+        let (long, too_long) = ("a".repeat(4093), "a".repeat(4094));
+        let quotes = |count: usize| format!("'{}'", "\"".repeat(count));
+        for (text, refused) in [
+            (format!("{long} b"), None),
+            (format!("{long} bb"), None),
+            (format!("{long} bbb"), Some(FieldCode::OutOfRange)),
+            (too_long, Some(FieldCode::OutOfRange)),
+            (quotes(2046), None),
+            (quotes(2047), Some(FieldCode::OutOfRange)),
+        ] {
+            assert_eq!(check("gzip", &text, Context::Http), refused, "{}", text.len());
+        }
     }
 }

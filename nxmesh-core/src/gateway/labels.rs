@@ -34,21 +34,28 @@ pub(crate) fn check_key(key: &str) -> Result<(), Malformed> {
     };
     let bad = || {
         Malformed::format(format!(
-            "{key:?} is no label key: [prefix/]name, at most 63 of A-Z a-z 0-9 - _ . beginning and ending with a letter or digit"
+            "{key:?} is no label key: [prefix/]name, a DNS subdomain and at most 63 of A-Z a-z 0-9 - _ . beginning and ending with a letter or digit"
         ))
     };
     if name.is_empty() || check_value(name).is_err() {
         return Err(bad());
     }
-    let allowed = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
-    };
     match prefix {
-        Some(prefix) if prefix.is_empty() || prefix.len() > 253 || !prefix.bytes().all(allowed) => {
-            Err(bad())
-        }
+        Some(prefix) if !is_subdomain(prefix) => Err(bad()),
         Some(_) | None => Ok(()),
     }
+}
+
+/// A DNS subdomain as Kubernetes has it (`IsDNS1123Subdomain`): its parts may be longer than 63.
+fn is_subdomain(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(allowed)
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(part)
 }
 
 /// Empty, or at most 63 characters.

@@ -5,7 +5,7 @@ use regex_syntax::ast::ErrorKind as RegexError;
 use crate::{
     Malformed,
     gateway::names::{is_host_name, is_port},
-    text::text_type,
+    text::{check_token, text_type},
 };
 
 /// The longest text of a field here, in bytes: nginx refuses a token of 4096.
@@ -216,7 +216,7 @@ fn check_plain(text: &str) -> Result<(), Malformed> {
     if text.chars().any(char::is_control) {
         return Err(Malformed::format("must not contain control characters"));
     }
-    Ok(())
+    check_token(text)
 }
 
 /// The names after each `$`, bare or in braces.
@@ -254,6 +254,8 @@ mod tests {
         type Check = fn(&str) -> Result<(), Malformed>;
         let long = format!("/{}", "a".repeat(2047));
         let longer = format!("/{}", "a".repeat(2048));
+        let quotes = "\"".repeat(2046);
+        let more_quotes = "\\".repeat(2047);
         let cases: &[(&str, Check, &[&str], &[&str])] = &[
             (
                 "path",
@@ -304,8 +306,21 @@ mod tests {
             (
                 "value",
                 check_header_value,
-                &["$scheme", "a ${http_x}b", "max-age=1; x", "\"q\""],
-                &["", "a\r\nb", "$", "$$", "a$", "${x", "$nope", "$uri", "$1", "$ x", "${a b}"],
+                &["$scheme", "a ${http_x}b", "max-age=1; x", "\"q\"", &quotes],
+                &[
+                    "",
+                    &more_quotes,
+                    "a\r\nb",
+                    "$",
+                    "$$",
+                    "a$",
+                    "${x",
+                    "$nope",
+                    "$uri",
+                    "$1",
+                    "$ x",
+                    "${a b}",
+                ],
             ),
             (
                 "pattern",

@@ -1,18 +1,19 @@
+mod parser;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Malformed,
-    gateway::labels::{Labels, check_key, check_value},
-};
+use crate::{Malformed, gateway::labels::Labels};
 
 /// The longest selector, in bytes.
 pub const MAX_SELECTOR_BYTES: usize = 4096;
 
 /// Chooses agents by their labels, in the grammar of Kubernetes: `env=prod`,
 /// `env!=prod`, `env in (a,b)`, `env notin (a,b)`, `env`, `!env`, joined by commas.
-/// As there, `!=` and `notin` also match where the label is missing.
+/// As there, `!=` and `notin` also match where the label is missing. Unlike there, an empty
+/// selector is refused, so that nobody chooses all agents by leaving something out, and so
+/// are `>` and `<`.
 ///
 /// ```
 /// use nxmesh_core::gateway::{LabelSelector, Labels};
@@ -53,7 +54,12 @@ impl LabelSelector {
         if text.len() > MAX_SELECTOR_BYTES {
             return Err(Malformed::range(format!("must have {MAX_SELECTOR_BYTES} bytes at most")));
         }
-        parts(text).map(requirement).collect::<Result<Vec<_>, _>>().map(Self)
+        let selector = parser::parse(text).map(Self)?;
+        // It is stored as it is written here, which may be longer: `in(a)` becomes `in (a)`.
+        if selector.to_string().len() > MAX_SELECTOR_BYTES {
+            return Err(Malformed::range(format!("must have {MAX_SELECTOR_BYTES} bytes at most")));
+        }
+        Ok(selector)
     }
 
     /// Whether these labels are meant.
@@ -78,56 +84,6 @@ impl Test {
     }
 }
 
-/// Splits at commas that are not in parentheses.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0_usize;
-    text.split(move |c| {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0
-    })
-}
-
-fn requirement(part: &str) -> Result<Requirement, Malformed> {
-    let part = part.trim();
-    let bad = || {
-        Malformed::format(format!(
-            "{part:?} is none of key=value, key!=value, key in (a,b), key notin (a,b), key, !key"
-        ))
-    };
-    let (key, test) = if let Some(key) = part.strip_prefix('!') {
-        (key.trim(), Test::Missing)
-    } else if let Some((key, value)) = part.split_once("!=") {
-        (key.trim(), Test::IsNot(value.trim().to_owned()))
-    } else if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
-        (key.trim(), Test::Is(value.trim().to_owned()))
-    } else if let Some((head, list)) = part.split_once('(') {
-        let list = list.strip_suffix(')').ok_or_else(bad)?;
-        let mut values: Vec<_> = list.split(',').map(|it| it.trim().to_owned()).collect();
-        values.sort();
-        values.dedup();
-        match head.trim().rsplit_once(char::is_whitespace).ok_or_else(bad)? {
-            (key, "in") => (key.trim(), Test::In(values)),
-            (key, "notin") => (key.trim(), Test::NotIn(values)),
-            _ => return Err(bad()),
-        }
-    } else {
-        (part, Test::Exists)
-    };
-    check_key(key).map_err(|_| bad())?;
-    match &test {
-        Test::Exists | Test::Missing => {}
-        Test::Is(value) | Test::IsNot(value) => check_value(value)?,
-        Test::In(values) | Test::NotIn(values) => {
-            values.iter().try_for_each(|it| check_value(it))?
-        }
-    }
-    Ok(Requirement { key: key.to_owned(), test })
-}
-
 impl fmt::Display for LabelSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, Requirement { key, test }) in self.0.iter().enumerate() {
@@ -137,11 +93,19 @@ impl fmt::Display for LabelSelector {
                 Test::Missing => write!(f, "{comma}!{key}"),
                 Test::Is(value) => write!(f, "{comma}{key}={value}"),
                 Test::IsNot(value) => write!(f, "{comma}{key}!={value}"),
-                Test::In(values) => write!(f, "{comma}{key} in ({})", values.join(",")),
-                Test::NotIn(values) => write!(f, "{comma}{key} notin ({})", values.join(",")),
+                Test::In(values) => write!(f, "{comma}{key} in ({})", list(values)),
+                Test::NotIn(values) => write!(f, "{comma}{key} notin ({})", list(values)),
             }?;
         }
         Ok(())
+    }
+}
+
+/// The values between the parentheses; `(,)` is the empty one alone.
+fn list(values: &[String]) -> String {
+    match values {
+        [only] if only.is_empty() => ",".to_owned(),
+        values => values.join(","),
     }
 }
 
@@ -163,43 +127,193 @@ impl From<LabelSelector> for String {
 mod tests {
     use super::*;
 
+    /// What Kubernetes accepts, how it is written here, and whether it matches
+    /// `env=prod`, `a.b/c` with an empty value, and `in=notin`.
+    #[rustfmt::skip]
+    const ACCEPTED: &[(&str, &str, bool)] = &[
+        ("env=prod", "env=prod", true),
+        ("env==prod", "env=prod", true),
+        ("env = prod", "env=prod", true),
+        (" env\t==\r\nprod ", "env=prod", true),
+        ("env=test", "env=test", false),
+        ("env=", "env=", false),
+        ("env=,in", "env=,in", false),
+        ("a.b/c=", "a.b/c=", true),
+        ("a.b/c==", "a.b/c=", true),
+        ("a.b/c!=", "a.b/c!=", false),
+        ("tier=", "tier=", false),
+        ("tier!=", "tier!=", true),
+        ("env!=test", "env!=test", true),
+        ("env!=prod", "env!=prod", false),
+        ("tier!=web", "tier!=web", true),
+        ("env in (prod,test)", "env in (prod,test)", true),
+        ("env in(prod)", "env in (prod)", true),
+        ("env  in  ( test , prod , test )", "env in (prod,test)", true),
+        ("env in (test)", "env in (test)", false),
+        ("tier in (web)", "tier in (web)", false),
+        ("a.b/c in (,)", "a.b/c in (,)", true),
+        ("a.b/c in (,a)", "a.b/c in (,a)", true),
+        ("a.b/c in (a,)", "a.b/c in (,a)", true),
+        ("a.b/c in (a,,b)", "a.b/c in (,a,b)", true),
+        ("a.b/c notin (,)", "a.b/c notin (,)", false),
+        ("tier in (,)", "tier in (,)", false),
+        ("tier notin (,)", "tier notin (,)", true),
+        ("env notin (test)", "env notin (test)", true),
+        ("env notin(prod)", "env notin (prod)", false),
+        ("tier notin (web)", "tier notin (web)", true),
+        ("env", "env", true),
+        ("tier", "tier", false),
+        ("!tier", "!tier", true),
+        ("! env", "!env", false),
+        ("env=prod,!tier,a.b/c=", "env=prod,!tier,a.b/c=", true),
+        ("env=prod , tier", "env=prod,tier", false),
+        ("env=prod,env=prod", "env=prod,env=prod", true),
+        ("env=prod,env!=prod", "env=prod,env!=prod", false),
+        ("env in (prod),env in (test)", "env in (prod),env in (test)", false),
+        // These are keys and values where no operator can stand.
+        ("in", "in", true),
+        ("notin", "notin", false),
+        ("in in (in,notin)", "in in (in,notin)", true),
+        ("in=notin", "in=notin", true),
+        ("!in", "!in", false),
+        ("in,notin", "in,notin", false),
+        ("x_Y.z-0=A_b.c-9", "x_Y.z-0=A_b.c-9", false),
+    ];
+
+    /// What Kubernetes refuses.
+    const REFUSED: &[&str] = &[
+        ",",
+        ",a",
+        "a,",
+        "a=b,",
+        "a,,b",
+        "a=b,,c=d",
+        "a b",
+        "a in b",
+        "a in",
+        "a in (",
+        "a in (b",
+        "a in b)",
+        "a in (b c)",
+        "a in (b=c)",
+        "a in (b))",
+        "a in ((b))",
+        "a in ()",
+        "a notin ()",
+        "a notin ( )",
+        "a on (b)",
+        "a IN (b)",
+        "in (b)",
+        "(a)",
+        "a)",
+        "a (b)",
+        "=a",
+        "==a",
+        "!=a",
+        "!",
+        "!!a",
+        "! ! a",
+        "!a=b",
+        "!a in (b)",
+        "a!",
+        "a!b",
+        "a=!b",
+        "a=b=c",
+        "a===b",
+        "a= =b",
+        "a! =b",
+        "a=b c",
+        "a=(b)",
+        "a=b)",
+        "-a",
+        "a-",
+        "_a",
+        ".a",
+        "a;b",
+        "a=-b",
+        "a=b-",
+        "a=b/c",
+        "a=*",
+        "a*",
+        "a in (b,-c)",
+        "/a",
+        "a/",
+        "a/b/c",
+        "A.b/c",
+        "-a/c",
+        "a-/c",
+        ".a/c",
+        "a./c",
+        "a..b/c",
+        "a.-b/c",
+        "a_b/c",
+        "ä",
+        "a=ä",
+        "a\u{a0}=b",
+        "a\u{2028}",
+        "a\u{b}b",
+        "\"a\"=b",
+    ];
+
     #[test]
-    fn has_the_meaning_that_kubernetes_gives_it() {
-        let labels = Labels::from([("env".into(), "prod".into()), ("a.b/c".into(), String::new())]);
-        for (selector, matches) in [
-            ("env=prod", true),
-            ("env==prod", true),
-            ("env = prod", true),
-            ("env=test", false),
-            ("env!=test", true),
-            ("tier!=web", true),
-            ("env in (prod,test)", true),
-            ("env in (test)", false),
-            ("tier in (web)", false),
-            ("env notin (test)", true),
-            ("tier notin (web)", true),
-            ("env notin (prod)", false),
-            ("env", true),
-            ("tier", false),
-            ("!tier", true),
-            ("! env", false),
-            ("env=prod,!tier,a.b/c=", true),
-            ("env=prod,tier", false),
-        ] {
-            let parsed = LabelSelector::parse(selector).unwrap();
-            assert_eq!(parsed.matches(&labels), matches, "{selector}");
-            assert_eq!(LabelSelector::parse(&parsed.to_string()).unwrap(), parsed);
+    fn what_kubernetes_accepts_has_the_meaning_that_it_has_there() {
+        let labels = [("env", "prod"), ("a.b/c", ""), ("in", "notin")];
+        let labels: Labels = labels.map(|(key, value)| (key.into(), value.into())).into();
+        for (selector, written, matches) in ACCEPTED {
+            let parsed =
+                LabelSelector::parse(selector).unwrap_or_else(|it| panic!("{selector}: {it}"));
+            assert_eq!(parsed.to_string(), *written, "{selector}");
+            assert_eq!(LabelSelector::parse(written).unwrap(), parsed);
+            assert_eq!(parsed.matches(&labels), *matches, "{selector}");
         }
     }
 
     #[test]
-    fn refuses_what_is_no_selector() {
-        for bad in [
-            "", ",", "a=b,", "a in b", "a in (b", "a on (b)", "in (b)", "a b", "a=b c", "-a",
-            "a=(b)", "a;b",
-        ] {
-            assert!(LabelSelector::parse(bad).is_err(), "{bad}");
+    fn what_kubernetes_refuses_is_refused() {
+        for bad in REFUSED {
+            assert!(LabelSelector::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_with_the_reason() {
+        let reason = |text: &str| LabelSelector::parse(text).unwrap_err().message;
+        for text in ["cores>4", "cores < 4", "cores>=4", "a,cores>4"] {
+            assert!(reason(text).contains("is not supported"), "{text}: {}", reason(text));
+        }
+        for text in ["", " \t"] {
+            assert_eq!(reason(text), "must name one label at least");
+        }
+    }
+
+    #[test]
+    fn keys_and_values_have_the_limits_of_kubernetes() {
+        let (name, prefix) = ("n".repeat(63), ["p".repeat(63), "q".repeat(189)].join("."));
+        for (key, value, accepted) in [
+            (name.clone(), String::new(), true),
+            (format!("{name}n"), String::new(), false),
+            (format!("{prefix}/{name}"), name.clone(), true),
+            (format!("{prefix}p/{name}"), String::new(), false),
+            (format!("{prefix}/{name}n"), String::new(), false),
+            ("a".into(), format!("{name}n"), false),
+        ] {
+            let texts = [format!("{key}={value}"), format!("{key} in ({value},)")];
+            for text in texts {
+                assert_eq!(LabelSelector::parse(&text).is_ok(), accepted, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_can_be_read_again_at_the_edge_of_its_length() {
         assert!(LabelSelector::parse(&"a".repeat(4097)).is_err());
+        let longest = vec!["a in (b)"; 455].join(",");
+        assert_eq!(longest.len(), 4094);
+        let parsed = LabelSelector::parse(&longest).unwrap();
+        assert_eq!(LabelSelector::parse(&parsed.to_string()).unwrap(), parsed);
+        // It would be longer than what is accepted, once it is written.
+        let dense = vec!["a in(b)"; 512].join(",");
+        assert_eq!(dense.len(), 4095);
+        assert!(LabelSelector::parse(&dense).is_err());
     }
 }

@@ -136,7 +136,7 @@ impl ServerNames {
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let mut seen = BTreeSet::new();
         let mut names = Vec::new();
-        for name in text.split_ascii_whitespace() {
+        for name in text.split(' ').filter(|it| !it.is_empty()) {
             let name = ServerName::parse(name.to_ascii_lowercase())?;
             if !seen.insert(name.clone()) {
                 let message = format!("{name} is listed twice");
@@ -368,6 +368,8 @@ mod tests {
             (json!({"server_name": "a.com; return 200 x"}), vec!["server_name"]),
             (json!({"server_name": "a.com A.com"}), vec!["server_name"]),
             (json!({"server_name": ""}), vec!["server_name"]),
+            (json!({"server_name": "a.com\nb.com"}), vec!["server_name"]),
+            (json!({"server_name": "a.com\tb.com"}), vec!["server_name"]),
             (json!({"listen_port": 0}), vec!["listen_port"]),
             (json!({"listen_port": 65536}), vec!["listen_port"]),
             (json!({"listen_port": 65535}), vec![]),

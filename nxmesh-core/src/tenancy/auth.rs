@@ -67,10 +67,9 @@ impl Auth {
             Ok(email) => self.context.store.user_by_email(&email).await?,
             Err(_) => None,
         };
-        let right = match &user {
-            Some(user) => user.password.verify(password).await?,
-            None => PasswordHash::verify_nobody(password).await?,
-        };
+        // One hash is verified, whoever it is.
+        let stored = user.as_ref().map_or_else(PasswordHash::of_nobody, |it| it.password.clone());
+        let right = stored.verify(password).await?;
         let user = user.filter(|_| right).ok_or_else(refused)?;
         let family = *new_id::<RefreshToken>(self.context.clock.as_ref()).as_uuid();
         let (text, token) = self.refresh_token(user.id, family);
