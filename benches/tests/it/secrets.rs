@@ -63,7 +63,11 @@ impl Caller {
         handed_out: &[&str],
     ) -> Result<Value> {
         let place = format!("answer of {method} {}", path.split('?').next().unwrap_or_default());
-        let mut request = self.http.request(method, format!("{}{path}", self.server));
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.server));
+        if method == Method::POST {
+            // What is kept to be answered again must not be readable.
+            request = request.header("idempotency-key", format!("key-{}", self.said.0.len()));
+        }
         request = request.bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.body(body.to_string());
