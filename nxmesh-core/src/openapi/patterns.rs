@@ -12,7 +12,8 @@ pub(super) const HEADER_NAME: &str = "^[!#%&'*+.^_`|~0-9A-Za-z-]+$";
 pub(super) const INDEX_FILES: &str = r"^([A-Za-z0-9_-][A-Za-z0-9._-]*|\.([A-Za-z0-9_-][A-Za-z0-9._-]*)?|\.\.[A-Za-z0-9._-]+)( ([A-Za-z0-9_-][A-Za-z0-9._-]*|\.([A-Za-z0-9_-][A-Za-z0-9._-]*)?|\.\.[A-Za-z0-9._-]+))*$";
 
 const LABEL: &str = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
-const LABEL_KEY: &str = "([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
+/// A prefix may have 253 characters in all, which is not said here.
+const LABEL_KEY: &str = r"([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
 const HOST_LABEL: &str = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
 const PORT: &str =
     "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
@@ -40,7 +41,8 @@ pub(super) fn label_value() -> String {
 
 pub(super) fn label_selector() -> String {
     let value = format!("({LABEL})?");
-    let list = format!(r"\( *{value} *(, *{value} *)*\)");
+    // One value at least, which may be empty if there is a comma.
+    let list = format!(r"\( *({LABEL} *(, *{value} *)*|(, *{value} *)+)\)");
     let requirement = format!(
         "({LABEL_KEY}|! *{LABEL_KEY}|{LABEL_KEY} *(!=|==?) *{value}|{LABEL_KEY} +(in|notin) *{list})"
     );
@@ -165,6 +167,12 @@ mod tests {
         })
     }
 
+    fn has_long_prefix(text: &str) -> bool {
+        let prefixes =
+            text.split('/').filter_map(|it| it.split([' ', ',', '!', '(', ')', '=']).next_back());
+        prefixes.into_iter().any(|it| it.len() > 253)
+    }
+
     fn names_one_twice(names: &str) -> bool {
         let mut seen = BTreeSet::new();
         !names.split(' ').filter(|it| !it.is_empty()).all(|it| seen.insert(it.to_lowercase()))
@@ -186,8 +194,11 @@ mod tests {
             ),
             (
                 label_key(),
-                |it| labels::check_key(it).is_ok(),
-                vec!["a", "a/b", "a.b/c-d", "/a", "a/", "-a", "a-", "A/b", "a/b/c"],
+                |it| labels::check_key(it).is_ok() || has_long_prefix(it),
+                vec![
+                    "a", "a/b", "a.b/c-d", "-/a", "a-/b", "a..b/c", ".a/b", "a-b.c/d", "/a", "a/",
+                    "-a", "a-", "A/b", "a/b/c",
+                ],
             ),
             (
                 label_value(),
@@ -196,7 +207,7 @@ mod tests {
             ),
             (
                 label_selector(),
-                |it| LabelSelector::parse(it).is_ok(),
+                |it| LabelSelector::parse(it).is_ok() || has_long_prefix(it),
                 vec![
                     "a",
                     "!a",
@@ -205,6 +216,11 @@ mod tests {
                     "a!=b",
                     "a in (b,c)",
                     "a notin ()",
+                    "a in ( )",
+                    "a in (,)",
+                    "a in (b,)",
+                    "a in (,b)",
+                    "-/a",
                     "a in(b)",
                     " a , b ",
                     "a=b c",
