@@ -1,7 +1,10 @@
 use std::{collections::HashMap, marker::PhantomData, str::FromStr};
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
+    extract::{
+        DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request,
+        rejection::BytesRejection,
+    },
     http::request::Parts,
 };
 use bytes::Bytes;
@@ -15,6 +18,9 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use crate::http::{ApiError, Budget, RequestId, watch::note_actor};
+
+/// The largest body that is read; a larger one is a 413.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// Who asks, by the access token or API key of the request.
 #[derive(Debug, Clone)]
@@ -148,9 +154,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
 /// The whole body, if it is not too large.
 pub(super) async fn body_of<S: Send + Sync>(
-    request: Request,
+    mut request: Request,
     state: &S,
 ) -> Result<Bytes, ApiError> {
+    DefaultBodyLimit::max(MAX_BODY_BYTES).apply(&mut request);
     let read = Bytes::from_request(request, state).await;
     read.map_err(|error: BytesRejection| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(),

@@ -10,7 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use nxmesh_core::{Done, Error, ErrorKind, FieldCode, IdempotencyKey, Mesh, Outcome};
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
@@ -39,8 +39,7 @@ enum Head {
 
 /// Does a `POST` that has a key once, and answers what it answered then when it comes again.
 pub(super) async fn layer(State(mesh): State<Mesh>, request: Request, next: Next) -> Response {
-    let applies = request.method() == Method::POST
-        && request.headers().contains_key(KEY)
+    let applies = request.headers().contains_key(KEY)
         // Tokens are not kept; a login changes nothing that matters twice.
         && !request.uri().path().starts_with("/v1/auth/");
     if !applies {

@@ -28,8 +28,9 @@ pub(crate) use self::{
     routes::Routes,
 };
 pub use self::{
+    extract::MAX_BODY_BYTES,
     openapi::document,
-    router::{MAX_BODY_BYTES, http, http_with, routes},
+    router::{http, http_with, routes},
     routes::{Needs, Route},
     settings::HttpSettings,
 };

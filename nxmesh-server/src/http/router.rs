@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, response::IntoResponse};
+use axum::{Extension, Router, middleware};
 use http::{HeaderName, Method};
 use nxmesh_core::Mesh;
-use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+use tower_http::cors::CorsLayer;
 
 use crate::{
     events, gateway,
     http::{
-        ApiError, HttpSettings, Needs, Route, Routes, idempotency,
+        ApiError, HttpSettings, Needs, Route, Routes,
         limits::{self, Limits},
         metrics::{self, Metrics},
         openapi::openapi,
@@ -16,9 +16,6 @@ use crate::{
     },
     tenancy,
 };
-
-/// The largest body that is read; a larger one is a 413.
-pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 fn v1() -> Routes {
     tenancy::routes()
@@ -66,20 +63,17 @@ pub fn http(mesh: Mesh) -> Router {
 /// The same with other settings.
 pub fn http_with(mesh: Mesh, settings: &HttpSettings) -> Router {
     let metrics = Metrics::new();
-    let once = middleware::from_fn_with_state(mesh.clone(), idempotency::layer);
-    let limited = v1().into_router().route_layer(once);
+    let limited = v1().into_router(&mesh);
     let limited = match Limits::new(settings, metrics.refused()) {
         Some(limits) => limited.layer(middleware::from_fn_with_state(limits, limits::layer)),
         None => limited,
     };
-    let router = limited.merge(beside().into_router().layer(Extension(metrics.clone())));
+    let router = limited.merge(beside().into_router(&mesh).layer(Extension(metrics.clone())));
     #[cfg(feature = "docs")]
     let router = router.merge(super::docs::routes());
     let router = router
         .fallback(async || ApiError::unknown_path())
         .method_not_allowed_fallback(async || ApiError::wrong_method())
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(CatchPanicLayer::custom(|_| ApiError::panicked().into_response()))
         .layer(middleware::from_fn_with_state(metrics, watch::layer));
     let router = match settings.allowed_origins.is_empty() {
         true => router,

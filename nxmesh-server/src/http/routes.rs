@@ -1,9 +1,14 @@
-use axum::{Router, handler::Handler, routing};
+use std::mem;
+
+use axum::{Router, handler::Handler, middleware, routing};
 use http::Method;
 use nxmesh_core::{ErrorKind, Mesh, tenancy::Permission};
 use utoipa::ToSchema;
 
-use super::openapi::{Documented, Entry, Place};
+use super::{
+    idempotency,
+    openapi::{Documented, Entry, Place},
+};
 
 /// A route, and who may use it. The check itself is core's; a test compares the two.
 #[derive(Debug, Clone)]
@@ -32,6 +37,8 @@ pub enum Needs {
 pub(crate) struct Routes {
     under: &'static str,
     router: Router<Mesh>,
+    /// Those that may come with an `Idempotency-Key`.
+    posts: Router<Mesh>,
     rules: Vec<Route>,
     entries: Vec<Entry>,
 }
@@ -81,6 +88,7 @@ impl Routes {
         let (full, limited) = (format!("{}{path}", self.under), !self.under.is_empty());
         let place = Place { method: method.clone(), path: full.clone(), needs, limited };
         let entry = Entry::of::<H, T>(place);
+        let router = if method == Method::POST { &mut self.posts } else { &mut self.router };
         let routed = match method {
             Method::GET => routing::get(handler),
             Method::POST => routing::post(handler),
@@ -88,7 +96,7 @@ impl Routes {
             Method::DELETE => routing::delete(handler),
             _ => routing::any(handler),
         };
-        self.router = self.router.route(&full, routed);
+        *router = mem::take(router).route(&full, routed);
         self.rules.push(Route { method, path, needs });
         Undocumented { routes: self, entry }
     }
@@ -127,13 +135,15 @@ impl Routes {
     /// These and those.
     pub(crate) fn merge(mut self, other: Self) -> Self {
         self.router = self.router.merge(other.router);
+        self.posts = self.posts.merge(other.posts);
         self.rules.extend(other.rules);
         self.entries.extend(other.entries);
         self
     }
 
-    pub(crate) fn into_router(self) -> Router<Mesh> {
-        self.router
+    pub(crate) fn into_router(self, mesh: &Mesh) -> Router<Mesh> {
+        let once = middleware::from_fn_with_state(mesh.clone(), idempotency::layer);
+        self.router.merge(self.posts.layer(once))
     }
 
     pub(crate) fn into_entries(self) -> Vec<Entry> {

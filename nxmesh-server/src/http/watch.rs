@@ -1,10 +1,11 @@
-use std::time::Instant;
+use std::{panic::AssertUnwindSafe, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
+use futures::FutureExt;
 use http::HeaderValue;
 use nxmesh_core::Actor;
 use tracing::{Instrument, Level, field::Empty};
@@ -19,7 +20,8 @@ use super::{
 const LINE: &str = "nxmesh::request";
 
 /// Names each request, in its answer and in the log, counts it, and says in a line what became
-/// of it. Writes the body of errors, which contains its name.
+/// of it. Writes the body of errors, which contains its name; a panic is one of them, and ends
+/// nothing but its request.
 pub(super) async fn layer(
     State(metrics): State<Metrics>,
     mut request: Request,
@@ -27,11 +29,13 @@ pub(super) async fn layer(
 ) -> Response {
     let (began, _in_flight) = (Instant::now(), metrics.begin());
     let id = RequestId::of(request.headers());
-    let (method, path) = (request.method().clone(), request.uri().path());
-    let span = tracing::info_span!("request", request_id = %id.0, %method, path, user_id = Empty, api_key_id = Empty);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let span =
+        tracing::info_span!("request", request_id = %id.0, user_id = Empty, api_key_id = Empty);
     let route = request.extensions().get::<MatchedPath>().cloned();
     request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone());
+    let mut response = answered.await.unwrap_or_else(|_| ApiError::panicked().into_response());
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         response = error.write(&id.0, response);
     }
@@ -43,7 +47,10 @@ pub(super) async fn layer(
     let (status, took) = (response.status(), began.elapsed());
     metrics.answered(&method, route, status, took);
     let (status, duration_ms) = (status.as_u16(), took.as_secs_f64() * 1000.0);
-    span.in_scope(|| tracing::debug!(target: LINE, route, status, duration_ms, "answered"));
+    let path = uri.path();
+    span.in_scope(
+        || tracing::debug!(target: LINE, %method, path, route, status, duration_ms, "answered"),
+    );
     response
 }
 
