@@ -10,6 +10,7 @@ mod kills;
 mod load;
 mod logins;
 mod outage;
+mod partition;
 mod programs;
 mod schemathesis;
 mod secrets;
