@@ -161,7 +161,9 @@ impl MeshBuilder {
         let tasks = Tasks::default();
         let tenancy =
             Tenancy::open(Arc::clone(&stores.tenancy), Arc::clone(&self.clock), &master).await?;
-        housekeeping::start(stores.clone(), Arc::clone(&self.clock), self.retention, &tasks);
+        let clock = Arc::clone(&self.clock);
+        let heartbeat = self.heartbeat_interval;
+        housekeeping::start(stores.clone(), clock, self.retention, heartbeat, &tasks);
         let clock = Arc::clone(&self.clock);
         let events = Events::open(stores.events, stores.tenancy, clock, &tasks).await?;
         let clock = Arc::clone(&self.clock);

@@ -26,6 +26,7 @@ pub mod links;
 pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod silence;
 pub mod tenancy;
 
 /// How long anything may take before it counts as not coming.
@@ -126,6 +127,11 @@ macro_rules! store_conformance_tests {
             an_answer_is_announced_and_kept,
             a_command_that_nobody_takes_in_time_is_not_taken,
             one_command_too_many_is_refused,
+        );
+        $crate::store_conformance_tests!(@ $open, silence:
+            agents_are_silent_until_they_are_heard_of,
+            a_silent_session_is_ended_only_as_it_was_found,
+            agents_of_a_server_that_died_are_told_of_once,
         );
         $crate::store_conformance_tests!(@ $open, changes:
             a_change_of_tenancy_counts_before_it_is_answered,

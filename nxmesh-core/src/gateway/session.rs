@@ -1,5 +1,7 @@
 //! One agent's connection, from registration to its end.
 
+mod silence;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
@@ -27,6 +29,8 @@ use crate::{
         status,
     },
 };
+
+pub(crate) use self::silence::Silence;
 
 /// How many commands may wait for their answer; an older one is given up for a newer.
 const MAX_PENDING: usize = 64;
@@ -116,6 +120,10 @@ impl Session {
         let id = agent.spec.id;
         // Subscribed before anything is answered: no later change can be missed.
         let published = context.snapshots.subscribe(agent.spec.workspace_id).await?;
+        // Its token may have been made at another server just now.
+        if !published.borrow().snapshot.agents().contains_key(&id) {
+            context.snapshots.refresh(agent.spec.workspace_id).await?;
+        }
         let seat = context.fleet.enter(id);
         let last_apply = agent.status.last_apply.as_ref().map(|it| it.status);
         let convergence = Convergence::new(
@@ -227,6 +235,9 @@ impl Session {
     async fn ended(&self) -> Result<()> {
         Err(match self.context.store.agent(self.agent).await {
             Ok(None) => deleted(),
+            Ok(Some(agent)) if !agent.status.connected => {
+                Error::new(ErrorKind::Unavailable, "the agent was not heard of and counted as gone")
+            }
             Ok(Some(_)) | Err(_) => {
                 Error::new(ErrorKind::Conflict, "a newer connection of this agent took over")
             }

@@ -10,7 +10,8 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentStatus, CommandId,
-        CommandOutcome, SessionId, Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId,
+        CommandOutcome, SessionId, SilentAgent, Snapshot, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId,
     },
     tenancy::{Settings, WorkspaceId},
 };
@@ -115,6 +116,22 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
         &self,
         id: AgentId,
         session: SessionId,
+        status: &AgentStatus,
+        events: Vec<NewEvent>,
+    ) -> Result<bool>;
+
+    /// Agents whose stream some server holds, as far as is known, but that were last heard of
+    /// before then, those unheard of the longest first: `most` at most.
+    async fn silent_agents(&self, before: DateTime<Utc>, most: usize) -> Result<Vec<SilentAgent>>;
+
+    /// Takes an agent from the connection that was found silent: `by`, which is no connection,
+    /// holds it from now on. Replaces what is known of the agent, and records the events with it.
+    /// Answers `false`, and changes nothing, when the agent is gone, another connection holds it,
+    /// or it was heard of since it was found.
+    async fn end_silent_session(
+        &self,
+        silent: &SilentAgent,
+        by: SessionId,
         status: &AgentStatus,
         events: Vec<NewEvent>,
     ) -> Result<bool>;

@@ -140,6 +140,7 @@ pub(super) const TABLES: &[Table] = &[
             ("body", Text),
             ("status", Text),
             ("session", Uuid),
+            ("heard_at", Integer),
         ],
         key: 1,
     },

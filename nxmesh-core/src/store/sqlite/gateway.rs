@@ -19,7 +19,8 @@ use crate::{
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec,
         AgentStatus, CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved,
-        News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        News, SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId, Writes,
     },
     store::{
         TOGETHER,
@@ -231,11 +232,12 @@ impl GatewayStore for SqliteStore {
         status: &AgentStatus,
         events: Vec<NewEvent>,
     ) -> Result<bool> {
-        let status = to_body(status)?;
+        let (heard_at, status) = (status.heard_at().map(micros), to_body(status)?);
         let trail = TrailRows::of(&Trail::of_events(events))?;
         let write = move |db: &Connection| {
-            let sql = "UPDATE agents SET status = ?3, session = ?2 WHERE id = ?1";
-            let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
+            let sql = "UPDATE agents SET status = ?3, heard_at = ?4, session = ?2 WHERE id = ?1";
+            let values = (key(&id), key(&session), &status, heard_at);
+            let changed = db.prepare_cached(sql)?.execute(values)?;
             let recorded = changed == 1 && record(db, &trail)?;
             Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
         };
@@ -249,11 +251,54 @@ impl GatewayStore for SqliteStore {
         status: &AgentStatus,
         events: Vec<NewEvent>,
     ) -> Result<bool> {
-        let status = to_body(status)?;
+        let (heard_at, status) = (status.heard_at().map(micros), to_body(status)?);
         let trail = TrailRows::of(&Trail::of_events(events))?;
         let write = move |db: &Connection| {
-            let sql = "UPDATE agents SET status = ?3 WHERE id = ?1 AND session = ?2";
-            let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
+            let sql = "UPDATE agents SET status = ?3, heard_at = ?4 WHERE id = ?1 AND session = ?2";
+            let values = (key(&id), key(&session), &status, heard_at);
+            let changed = db.prepare_cached(sql)?.execute(values)?;
+            let recorded = changed == 1 && record(db, &trail)?;
+            Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
+        };
+        self.database.write(write).await
+    }
+
+    async fn silent_agents(&self, before: DateTime<Utc>, most: usize) -> Result<Vec<SilentAgent>> {
+        let sql = "SELECT agents.body, status, session, organization_id, heard_at
+                   FROM agents JOIN workspaces ON workspaces.id = workspace_id
+                   WHERE heard_at < ?1 ORDER BY heard_at, agents.id LIMIT ?2";
+        let read = move |db: &Connection| {
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query((micros(before), number(most as u64)?))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(SilentAgent {
+                    agent: agent(row)?,
+                    organization_id: Id::from_uuid(Uuid::from_bytes(row.get(3)?)),
+                    heard_at: time(row.get(4)?)?,
+                });
+            }
+            Ok(found)
+        };
+        self.database.read(read).await
+    }
+
+    async fn end_silent_session(
+        &self,
+        SilentAgent { agent: found, organization_id: _, heard_at }: &SilentAgent,
+        by: SessionId,
+        status: &AgentStatus,
+        events: Vec<NewEvent>,
+    ) -> Result<bool> {
+        let (id, session, heard_at) = (found.spec.id, found.session, micros(*heard_at));
+        let (still_heard_at, status) = (status.heard_at().map(micros), to_body(status)?);
+        let trail = TrailRows::of(&Trail::of_events(events))?;
+        let write = move |db: &Connection| {
+            let sql = "UPDATE agents SET status = ?4, heard_at = ?5, session = ?6
+                       WHERE id = ?1 AND session = ?2 AND heard_at = ?3";
+            let session = session.as_ref().map(key);
+            let values = (key(&id), session, heard_at, &status, still_heard_at, key(&by));
+            let changed = db.prepare_cached(sql)?.execute(values)?;
             let recorded = changed == 1 && record(db, &trail)?;
             Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
         };
