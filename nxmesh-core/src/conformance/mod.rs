@@ -104,6 +104,7 @@ macro_rules! store_conformance_tests {
             a_change_is_recorded_with_its_trail,
             a_refused_change_leaves_no_trail,
             what_leaves_no_trail_refuses_one,
+            a_new_password_is_told_to_every_organization_of_the_user,
             what_agents_do_is_recorded_with_their_status,
             recording_is_announced,
             no_event_is_passed_over_by_whoever_reads_on,

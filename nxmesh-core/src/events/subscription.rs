@@ -234,6 +234,7 @@ impl Subscription {
         };
         let needed = match event.event_type.subject() {
             "api_key" => Permission::RevokeApiKeys,
+            "user" => Permission::ReadAudit,
             _ => Permission::Read,
         };
         Ok(role.is_some_and(|it| it >= needed.least_role()))

@@ -88,8 +88,8 @@ pub trait TenancyStore: Debug + Send + Sync + 'static {
     /// The key that signs access tokens; the oldest, should there be several.
     async fn signing_key(&self) -> Result<Option<SealedSigningKey>>;
 
-    /// Applies all of `change` and records its trail, or nothing. Changes of users, logins and
-    /// signing keys leave none: [`TenancyChange::leaves_trail`].
+    /// Applies all of `change` and records its trail, or nothing. New users, logins and signing
+    /// keys leave none: [`TenancyChange::leaves_trail`].
     async fn commit(&self, change: TenancyChange, trail: Trail) -> Result<()>;
 
     /// Drops entries of the audit log that were made before then. Answers how many.
@@ -238,12 +238,12 @@ impl TenancyChange {
         match self {
             Self::CreateFirstUser(_)
             | Self::CreateUser(_)
-            | Self::SetPassword { .. }
             | Self::AddRefreshToken(_)
             | Self::RotateRefreshToken { .. }
             | Self::RevokeFamily(_)
             | Self::CreateSigningKey { .. } => false,
-            Self::CreateApiKey { .. }
+            Self::SetPassword { .. }
+            | Self::CreateApiKey { .. }
             | Self::DeleteApiKey(_)
             | Self::CreateOrganization { .. }
             | Self::UpdateOrganization { .. }

@@ -214,7 +214,7 @@ impl PostgresStore {
             TenancyChange::CreateFirstUser(user) => self.create_first_user(&user).await,
             TenancyChange::CreateUser(user) => self.create_user(&user).await,
             TenancyChange::SetPassword { user, password } => {
-                self.set_password(user, &password).await
+                self.set_password(user, &password, trail).await
             }
             TenancyChange::CreateApiKey { key, hash } => {
                 self.create_api_key(&key, hash, trail).await
