@@ -63,7 +63,7 @@ pub async fn a_change_is_recorded_with_its_trail(stores: &Stores) {
     let change = TenancyChange::CreateOrganization { organization: organization.clone(), owner };
     stores.tenancy.commit(change, given::trail(of, "a.created", 1)).await.unwrap();
     let workspace = given::workspace(of, "production", 0);
-    let create = TenancyChange::CreateWorkspace(workspace.clone());
+    let create = TenancyChange::CreateWorkspace { workspace: workspace.clone(), revision: None };
     stores.tenancy.commit(create, given::trail(of, "b.created", 2)).await.unwrap();
     let host = given::virtual_host(workspace.id, "shop", 0);
     let write = GatewayWrite::PutVirtualHost(host.into());
@@ -111,7 +111,10 @@ pub async fn a_refused_change_leaves_no_trail(stores: &Stores) {
     for refused in [
         TenancyChange::DeleteOrganization { id: of, base: 1, cascade: Cascade::Refuse },
         TenancyChange::DeleteOrganization { id: of, base: 9, cascade: Cascade::Refuse },
-        TenancyChange::CreateWorkspace(given::workspace(of, "production", 1)),
+        TenancyChange::CreateWorkspace {
+            workspace: given::workspace(of, "production", 1),
+            revision: None,
+        },
         TenancyChange::SetMember { organization: of, base: 9, user: owner, role: None },
         TenancyChange::DeleteApiKey(id()),
         TenancyChange::SetPassword {

@@ -242,7 +242,10 @@ pub async fn stored_workspace(stores: &Stores) -> (Workspace, UserId) {
     valid(
         stores
             .tenancy
-            .commit(TenancyChange::CreateWorkspace(workspace.clone()), Trail::default())
+            .commit(
+                TenancyChange::CreateWorkspace { workspace: workspace.clone(), revision: None },
+                Trail::default(),
+            )
             .await,
     );
     (workspace, owner)

@@ -26,6 +26,7 @@ pub mod links;
 pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod settings;
 pub mod silence;
 pub mod tenancy;
 
@@ -122,6 +123,12 @@ macro_rules! store_conformance_tests {
             long_histories_are_found,
             a_workspace_goes_on_after_revisions_were_dropped,
             revisions_are_dropped_while_changes_are_made,
+        );
+        $crate::store_conformance_tests!(@ $open, settings:
+            settings_that_a_workspace_is_made_with_are_its_first_revision,
+            settings_that_a_commit_writes_are_those_of_the_workspace,
+            a_refused_commit_writes_no_settings,
+            a_restored_revision_brings_its_settings_back,
         );
         $crate::store_conformance_tests!(@ $open, commands:
             a_command_waits_for_its_agent_and_is_taken_once,

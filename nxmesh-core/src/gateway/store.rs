@@ -244,7 +244,8 @@ pub struct Writes {
 /// One write to one object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GatewayWrite {
-    /// The settings of the workspace, written by the tenancy area.
+    /// Replaces the settings of the workspace: the revision is then the last that changed the
+    /// workspace itself.
     PutSettings(Arc<Settings>),
     /// Makes or replaces a virtual host.
     PutVirtualHost(Arc<VirtualHost>),

@@ -14,7 +14,7 @@ use crate::{
         SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId,
         Writes,
     },
-    store::local::Effect,
+    store::{last_settings, local::Effect},
     tenancy::WorkspaceId,
 };
 
@@ -143,6 +143,7 @@ impl GatewayStore for MemoryStore {
     async fn commit(&self, change: GatewayChange) -> Result<()> {
         let revision = Some(change.head());
         let GatewayChange { workspace_id, base, steps } = change;
+        let tenancy = steps.iter().any(|it| last_settings(&it.writes).is_some());
         {
             let mut state = self.lock();
             state.at(workspace_id, base)?;
@@ -158,7 +159,7 @@ impl GatewayStore for MemoryStore {
             }
         }
         let moved = vec![Moved { workspace_id, revision }];
-        let effect = Effect { tenancy: false, moved, recorded: true };
+        let effect = Effect { tenancy, moved, recorded: true };
         self.local.count(&effect);
         self.local.tell(effect);
         Ok(())

@@ -6,6 +6,7 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -32,6 +33,7 @@ use crate::{
             AGENT, RevisionRows, TrailRows, WriteRow, corrupt, from_body, micros, number, time,
             to_body, to_write,
         },
+        last_settings,
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -439,6 +441,14 @@ fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
             secrets.2.push(expires_at.map(micros));
         }
     }
+    let settings = steps.iter().rev().find_map(|step| {
+        let settings = last_settings(&step.writes)?;
+        let Revision { number, created_at, .. } = step.revision;
+        let fields = json!({"settings": settings, "revision": number, "updated_at": created_at});
+        Some((number, fields.to_string()))
+    });
+    let (own_revision, settings) = settings.unzip();
+    let own_revision = own_revision.map(|it| number(it.0)).transpose()?;
     let (kinds, ids): (Vec<_>, Vec<Uuid>) = objects.keys().copied().unzip();
     let (times, bodies): (Vec<i64>, Vec<Option<String>>) = objects.into_values().unzip();
     Ok(sqlx::query(include_str!("sql/commit.sql"))
@@ -459,7 +469,9 @@ fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
         .bind(to_body(&AgentStatus::default())?)
         .bind(secrets.0)
         .bind(secrets.1)
-        .bind(secrets.2))
+        .bind(secrets.2)
+        .bind(own_revision)
+        .bind(settings))
 }
 
 fn snapshot(of: WorkspaceId, rows: &[PgRow]) -> Result<Option<Snapshot>> {

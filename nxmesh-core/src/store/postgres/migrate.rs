@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_idempotency.sql"),
     include_str!("migrations/0007_history.sql"),
     include_str!("migrations/0008_silent_agents.sql"),
+    include_str!("migrations/0009_first_settings.sql"),
 ];
 /// Names the lock that servers which start at once take in turn.
 const LOCK: i64 = 0x6e78_6d65_7368;

@@ -240,8 +240,8 @@ impl PostgresStore {
             TenancyChange::SetMember { organization, base, user, role } => {
                 self.set_member((organization, base), user, role, trail).await
             }
-            TenancyChange::CreateWorkspace(workspace) => {
-                self.create_workspace(&workspace, trail).await
+            TenancyChange::CreateWorkspace { workspace, revision } => {
+                self.create_workspace(&workspace, revision.as_ref(), trail).await
             }
             TenancyChange::UpdateWorkspace { workspace, base, revision } => {
                 self.update_workspace(&workspace, base, &revision, trail).await

@@ -11,10 +11,11 @@ use super::{
     events::record,
     history::{self, Kept},
     rows::{all, body, find, key, page},
+    tenancy::update_workspace,
     writer::Written,
 };
 use crate::{
-    Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
+    Error, Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
     events::NewEvent,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec,
@@ -28,9 +29,10 @@ use crate::{
             AGENT, RevisionRows, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body,
             micros, number, time, to_body,
         },
+        last_settings,
         local::Effect,
     },
-    tenancy::{Workspace, WorkspaceId},
+    tenancy::{Settings, Workspace, WorkspaceId},
 };
 
 #[async_trait]
@@ -197,13 +199,19 @@ impl GatewayStore for SqliteStore {
         let moved = Moved { workspace_id, revision: steps.last().map(|it| it.revision.number) };
         // Written out here: the one thread that writes has enough to do.
         let trail = TrailRows::of_all(steps.iter().map(|it| &it.trail))?;
+        let settings = steps.iter().rev().find_map(|step| {
+            last_settings(&step.writes).map(|it| (it.clone(), step.revision.clone()))
+        });
         let rows = |step: Step| Ok((RevisionRows::of(&step.revision, &step.writes)?, step.secret));
         let steps = steps.into_iter().map(rows).collect::<Result<Vec<_>>>()?;
         let write = move |db: &Connection| {
             commit(db, base, &steps)?;
+            let tenancy = settings.is_some();
+            if let Some((settings, revision)) = settings {
+                put_settings(db, settings, &revision)?;
+            }
             let recorded = record(db, &trail)?;
-            let effect = Effect { moved: vec![moved], recorded, ..Effect::default() };
-            Ok(Written { answer: (), effect })
+            Ok(Written { answer: (), effect: Effect { tenancy, moved: vec![moved], recorded } })
         };
         self.database.write(write).await
     }
@@ -385,13 +393,22 @@ fn commit(db: &Connection, base: i64, steps: &[(RevisionRows, Option<AgentSecret
     Ok(())
 }
 
+fn put_settings(db: &Connection, settings: Settings, revision: &Revision) -> Result<()> {
+    let Revision { workspace_id, number, created_at, .. } = revision;
+    let workspace: Option<Workspace> =
+        find(db, "SELECT body FROM workspaces WHERE id = ?1", [key(workspace_id)])?;
+    let workspace = workspace.ok_or_else(|| Error::not_found("workspace", workspace_id))?;
+    let (revision, updated_at) = (*number, *created_at);
+    update_workspace(db, &Workspace { settings, revision, updated_at, ..workspace })
+}
+
 fn apply(db: &Connection, of: WorkspaceId, write: &WriteRow) -> Result<()> {
     let WriteRow { kind, object_id, created_at, body } = write;
     let table = match *kind {
         VIRTUAL_HOST => "virtual_hosts",
         UPSTREAM => "upstreams",
         AGENT => "agents",
-        // The workspace row itself is written by the tenancy area.
+        // Those are in the row of the workspace.
         _ => return Ok(()),
     };
     let id = object_id.as_bytes();

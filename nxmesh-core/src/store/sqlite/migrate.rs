@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_idempotency.sql"),
     include_str!("migrations/0007_history.sql"),
     include_str!("migrations/0008_silent_agents.sql"),
+    include_str!("migrations/0009_first_settings.sql"),
 ];
 
 /// Brings the schema up to date, each step whole or not at all.
