@@ -10,28 +10,19 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
-use futures::StreamExt;
-
-use super::{
-    PATIENCE,
-    given::{agent, at, change, event, id, stored_workspace},
-};
+use super::given::{agent, at, change, event, id, registered, stored_workspace};
 use crate::{
-    Actor, ManualClock, Mesh, PageRequest, RevisionNumber, Secret,
+    Actor, ManualClock, Mesh, PageRequest, Secret,
     events::EventId,
     gateway::{
-        AgentId, AgentSpec, AgentState, AgentStatus, DeploymentMode, GatewayWrite,
-        NewRegistrationToken, SessionId, SilentAgent,
-        link::{
-            AgentLink, AgentMessage, LinkHost, Registration, RegistrationAnswer, ServerMessage,
-        },
-        session::Silence,
+        AgentId, AgentSpec, AgentState, AgentStatus, GatewayWrite, NewRegistrationToken, SessionId,
+        SilentAgent, link::LinkHost, session::Silence,
     },
     store::Stores,
     tenancy::{MasterKey, OrganizationId, WorkspaceId},
     transport::in_process,
 };
+use chrono::TimeDelta;
 
 const HEARTBEAT: Duration = Duration::from_secs(3600);
 
@@ -144,7 +135,7 @@ pub async fn agents_of_a_server_that_died_are_told_of_once(stores: &Stores) {
         let mut session = Box::pin(dying.gateway().serve(there));
         let (link, credential) = tokio::select! {
             () = &mut session => panic!("{name} was not let in"),
-            registered = register(here, token) => registered,
+            introduced = registered(here, token) => introduced,
         };
         let held = stores.gateway.agent(id).await.unwrap().unwrap().session.unwrap();
         agents.insert(name, (id, credential, held));
@@ -164,7 +155,7 @@ pub async fn agents_of_a_server_that_died_are_told_of_once(stores: &Stores) {
     let connect = async |token| {
         let (there, here) = in_process::pair();
         living.gateway().attach(there);
-        register(here, token).await.0
+        registered(here, token).await.0
     };
     let (there, fresh) = token(&living, &actor, workspace, "there").await;
     links.push(connect(fresh).await);
@@ -218,30 +209,6 @@ async fn token(
     let new: NewRegistrationToken = crate::from_json(new).unwrap();
     let made = mesh.gateway().agents().create_token(actor, of, new).await.unwrap();
     (made.agent_id, made.token)
-}
-
-/// Introduces an agent, and answers what it registers with from then on.
-async fn register(mut link: AgentLink, token: Secret<String>) -> (AgentLink, Secret<String>) {
-    let registration = Registration {
-        token: token.clone(),
-        hostname: "host".into(),
-        ip_address: "10.0.0.1".into(),
-        version: "0.1.0".into(),
-        capabilities: Vec::new(),
-        labels: BTreeMap::new(),
-        deployment_mode: DeploymentMode::Standalone,
-        config_checksum: String::new(),
-        config_version: RevisionNumber(0),
-        nginx_version: "1.22.1".into(),
-    };
-    link.outgoing.send(AgentMessage::Registration(registration)).await.unwrap();
-    let answer = tokio::time::timeout(PATIENCE, link.incoming.next()).await.unwrap();
-    let Some(Ok(ServerMessage::Registered(RegistrationAnswer::Accepted { credential, .. }))) =
-        answer
-    else {
-        panic!("it was not let in: {answer:?}");
-    };
-    (link, credential.unwrap_or(token))
 }
 
 /// Of which agents there are such events, in order.

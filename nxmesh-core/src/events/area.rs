@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Actor, Clock, Error, EventFigures, FieldCode, FieldError, Result, Tasks, Trail,
+    Actor, Clock, Error, EventFigures, FieldCode, Result, Tasks, Trail,
     events::{EventId, EventStore, Subscription, log::Log},
     tenancy::TenancyStore,
 };
@@ -38,10 +38,8 @@ impl Events {
         {
             let newest = self.log.store.events_kept().await?.newest;
             if since > newest {
-                let field = "since".to_owned();
                 let message = format!("there is no such event yet; the newest is {newest}");
-                let code = FieldCode::OutOfRange;
-                return Err(Error::invalid(vec![FieldError { field, message, code }]));
+                return Err(Error::invalid_field("since", FieldCode::OutOfRange, message));
             }
         }
         let tenancy = Arc::clone(&self.tenancy);

@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    Actor, Error, ErrorKind, FieldCode, FieldError, PageRequest, Result, Secret, TokenHash, Trail,
+    Actor, Error, ErrorKind, FieldCode, PageRequest, Result, Secret, TokenHash, Trail,
     clock::new_id,
     tenancy::{
         ApiKey, AuditedObject, Context, Email, PasswordHash, RefreshToken, Shared, TenancyChange,
@@ -155,10 +155,8 @@ impl Auth {
         let missing = || Error::not_found("user", actor.user_id());
         let user = self.context.store.user(actor.user_id()).await?.ok_or_else(missing)?;
         if !user.password.verify(current).await? {
-            let field = "current_password".to_owned();
-            let message = "is not the password".to_owned();
-            let code = FieldCode::InvalidValue;
-            return Err(Error::invalid(vec![FieldError { field, message, code }]));
+            let (field, message) = ("current_password", "is not the password");
+            return Err(Error::invalid_field(field, FieldCode::InvalidValue, message));
         }
         let password = PasswordHash::create_as("new_password", new).await?;
         let change = TenancyChange::SetPassword { user: user.id, password };
