@@ -1,46 +1,64 @@
 //! Serving what is wanted: stage, test, switch, reload, prove, or go back.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use nxmesh_core::gateway::{
     ConfigUpdate,
     link::ApplyStatus,
-    nginx::{NginxFacts, render},
+    nginx::{Blame, NginxFacts, blame, render},
 };
-
-use tokio::sync::mpsc;
 
 use super::{
     NginxError,
-    engine::{Engine, Report},
+    attempt::Attempt,
+    engine::Engine,
     generation::{Generation, Identity, prune},
+    ports,
+    quarantine::Content,
+    teller::Teller,
     wanted::{Effective, Rotation, Wanted},
 };
+
+/// How long what is held back waits until it is tried again without being asked: a server that
+/// is there asks sooner.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Serves an update, and says what became of it.
     pub(super) async fn settle(&mut self, update: Arc<ConfigUpdate>) {
-        let wanted = Wanted { update, rotation: Arc::clone(&self.rotation) };
-        let identity = Identity::of(&wanted.update);
+        let identity = Identity::of(&update);
         let began = Instant::now();
-        let (status, message) = match self.serve(&wanted, &Teller::of(self, &identity)).await {
-            Ok(()) => (ApplyStatus::Success, String::new()),
-            Err(Setback { status, error }) => (status, error.full()),
+        let teller = Teller::of(self, &identity);
+        let (status, message, served) = match self.serve(update, &teller).await {
+            Ok(served) => (ApplyStatus::Success, String::new(), Some(served)),
+            Err(Setback { status, error }) => (status, error.full(), None),
         };
-        tracing::info!(version = %identity.version, ?status, message, took_ms = began.elapsed().as_millis(), "configuration settled");
-        Teller::of(self, &identity).tell(status, message);
+        let held_back = served.as_ref().map(|it| it.kept.objects.len());
+        tracing::info!(version = %identity.version, ?status, message, held_back, took_ms = began.elapsed().as_millis(), "configuration settled");
+        teller.settled(status, message, served.as_ref());
     }
 
     /// Serves what is served already, with what is out of rotation now. Nobody asked, so
     /// nobody is told.
     pub(super) async fn turn(&mut self, rotation: Arc<Rotation>) {
         self.rotation = rotation;
-        let current = Generation::behind(&self.nginx.dir().current());
-        let kept = blocking(move || Ok(current.and_then(|it| it.wanted()))).await;
         // What an older agent left has to wait for the next update.
-        let Ok(Some(wanted)) = kept else { return };
-        let wanted = Wanted { rotation: Arc::clone(&self.rotation), ..wanted };
-        match self.serve(&wanted, &Teller::Silent).await {
+        let Some(kept) = self.wanted_behind(self.nginx.dir().current()).await else { return };
+        let wanted = Wanted { rotation: Arc::clone(&self.rotation), ..kept };
+        let effective = wanted.effective();
+        if effective.identity.is_same_as(&self.verified) {
+            return;
+        }
+        let done = match self.nginx.facts().await {
+            Ok(facts) => self.bring(&wanted, &effective, &facts, &Teller::Silent).await,
+            Err(error) => Err(Setback { status: ApplyStatus::Failed, error }),
+        };
+        match done {
             Ok(()) => tracing::info!(out = self.rotation.len(), "rotation changed"),
             Err(Setback { error, .. }) => {
                 tracing::error!(error = error.full(), "cannot serve with another rotation");
@@ -48,22 +66,97 @@ impl Engine {
         }
     }
 
-    /// The one way to what nginx serves, whatever changed: stage, test, switch, reload, prove,
-    /// and go back where that fails. What comes to what is served already is proven only.
-    async fn serve(&mut self, wanted: &Wanted, teller: &Teller) -> Result<(), Setback> {
-        let effective = wanted.effective();
-        if effective.identity.is_same_as(&self.verified)
-            && self.nginx.serves_soon(&self.verified).await
-        {
-            return Ok(());
+    /// Tries again what was asked for last, of which a part is held back, or all.
+    pub(super) async fn try_again(&mut self) {
+        let Some(kept) = self.wanted_behind(self.nginx.dir().current()).await else { return };
+        if let Err(Setback { error, .. }) = self.serve(kept.content.update, &Teller::Silent).await {
+            tracing::warn!(error = error.full(), "what was refused is refused again");
         }
-        teller.tell(ApplyStatus::Pending, String::new());
+    }
+
+    async fn wanted_behind(&self, link: PathBuf) -> Option<Wanted> {
+        let read = move || Ok(Generation::behind(&link).and_then(|it| it.wanted()));
+        blocking(read).await.ok().flatten()
+    }
+
+    /// Serves as much of an update as nginx takes; what is refused is held back, unless that is
+    /// not wanted. Each try costs a test, and only the one that is taken a reload.
+    async fn serve(
+        &mut self,
+        update: Arc<ConfigUpdate>,
+        teller: &Teller,
+    ) -> Result<Content, Setback> {
         let failed = |error| Setback { status: ApplyStatus::Failed, error };
         let facts = self.nginx.facts().await.map_err(failed)?;
-        teller.tell(ApplyStatus::Validating, String::new());
-        let staged = self.stage_and_test(wanted, &effective, &facts).await.map_err(failed)?;
+        let good = self.wanted_behind(self.nginx.dir().verified()).await;
+        let mut attempt = Attempt::new(update, good.map(|it| it.content));
+        loop {
+            let content = attempt.content();
+            let wanted = Wanted { content, rotation: Arc::clone(&self.rotation) };
+            let effective = wanted.effective();
+            let is_served = effective.identity.is_same_as(&self.verified);
+            if is_served && self.nginx.serves_soon(&self.verified).await {
+                self.look_again_at(&wanted.content);
+                return Ok(wanted.content);
+            }
+            let done = match self.held_ports(&attempt, &effective, &facts) {
+                said if said.is_empty() => self.bring(&wanted, &effective, &facts, teller).await,
+                said => Err(failed(NginxError::Refused(said))),
+            };
+            let Err(Setback { status, error }) = done else {
+                self.look_again_at(&wanted.content);
+                return Ok(wanted.content);
+            };
+            let NginxError::Refused(said) = error else { return Err(Setback { status, error }) };
+            let (update, place) = (effective.to_render(), self.nginx.place());
+            let blames: Vec<_> =
+                said.iter().flat_map(|it| blame(&update, &facts, &place, it)).collect();
+            tracing::info!(said = said.join("; "), "nginx refuses");
+            if !attempt.learn(&wanted.content, &blames, &said.join("; ")) {
+                let error = NginxError::Refused(named(&blames, said));
+                return Err(Setback { status, error });
+            }
+        }
+    }
+
+    /// What nginx could not open, where it runs and that can be known without asking it.
+    fn held_ports(
+        &self,
+        attempt: &Attempt,
+        effective: &Effective,
+        facts: &NginxFacts,
+    ) -> Vec<String> {
+        let current = Generation::behind(&self.nginx.dir().current());
+        let is_known = current.is_some_and(|it| it.identity == self.verified);
+        match attempt.good().filter(|_| is_known && self.nginx.master().is_some()) {
+            Some(good) if !attempt.is_strict() => {
+                ports::held(&effective.projection, &good.projection, facts)
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// What is held back may be taken some day, whether a server asks again or not.
+    fn look_again_at(&mut self, content: &Content) {
+        let holds_back = !content.kept.objects.is_empty();
+        self.next_try = holds_back.then(|| Instant::now() + TRY_AGAIN);
+    }
+
+    /// The one way to what nginx serves, whatever changed: stage, test, switch, reload, prove,
+    /// and go back where that fails.
+    async fn bring(
+        &mut self,
+        wanted: &Wanted,
+        effective: &Effective,
+        facts: &NginxFacts,
+        teller: &Teller,
+    ) -> Result<(), Setback> {
+        let failed = |error| Setback { status: ApplyStatus::Failed, error };
+        teller.tell(ApplyStatus::Pending);
+        teller.tell(ApplyStatus::Validating);
+        let staged = self.stage_and_test(wanted, effective, facts).await.map_err(failed)?;
         let before = Generation::behind(&self.nginx.dir().current());
-        teller.tell(ApplyStatus::Applying, String::new());
+        teller.tell(ApplyStatus::Applying);
         self.switch(&staged).map_err(failed)?;
         self.stopped = false;
         let applied = match self.bring_up(&staged).await {
@@ -152,25 +245,19 @@ impl Engine {
     }
 }
 
-/// Who is told of the steps.
-enum Teller {
-    /// The server, which asked for this.
-    Server(Identity, mpsc::Sender<Report>),
-    /// Nobody.
-    Silent,
-}
-
-impl Teller {
-    fn of(engine: &Engine, identity: &Identity) -> Self {
-        Self::Server(identity.clone(), engine.reports.clone())
+/// What is refused, by object and field as far as that is known.
+fn named(blames: &[Blame], said: Vec<String>) -> Vec<String> {
+    if blames.is_empty() {
+        return said;
     }
-
-    fn tell(&self, status: ApplyStatus, error_message: String) {
-        let Self::Server(identity, reports) = self else { return };
-        let report = Report { identity: identity.clone(), status, error_message };
-        // When nobody takes reports, the server asks again: what is proven is in each heartbeat.
-        let _ = reports.try_send(report);
+    let mut once: Vec<String> = Vec::new();
+    for blame in blames {
+        let blame = blame.to_string();
+        if !once.contains(&blame) {
+            once.push(blame);
+        }
     }
+    once
 }
 
 /// Works with files where that holds up nobody.

@@ -7,10 +7,7 @@ use std::{
 
 use nxmesh_core::{
     Tasks,
-    gateway::{
-        ConfigUpdate,
-        link::{ApplyStatus, CommandAction},
-    },
+    gateway::{ConfigUpdate, link::CommandAction},
 };
 use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,6 +18,7 @@ use super::{
     generation::Identity,
     nginx::Nginx,
     probe::{self, Counters},
+    teller::Report,
     wanted::Rotation,
 };
 use crate::OnExit;
@@ -30,14 +28,6 @@ const TICK: Duration = Duration::from_millis(500);
 /// How long to wait between two tries to start an nginx that does not start.
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
 const MAX_WAITING: usize = 64;
-
-/// What an update has come to.
-#[derive(Debug, Clone)]
-pub(crate) struct Report {
-    pub(crate) identity: Identity,
-    pub(crate) status: ApplyStatus,
-    pub(crate) error_message: String,
-}
 
 /// What nginx is proven to serve, and whether it runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,6 +59,8 @@ pub(crate) struct Engine {
     pub(super) rotation: Arc<Rotation>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) running: watch::Sender<Running>,
+    /// When what is held back is tried again.
+    pub(super) next_try: Option<Instant>,
     restart_pause: Duration,
     next_restart: Instant,
 }
@@ -142,6 +134,7 @@ impl Engine {
             rotation: Arc::default(),
             reports,
             running: watch::Sender::default(),
+            next_try: None,
             restart_pause: TICK,
             next_restart: Instant::now(),
         };
@@ -197,6 +190,10 @@ impl Engine {
             None if !self.stopped && Instant::now() >= self.next_restart => self.revive().await,
             None => {}
         }
+        if !self.stopped && self.next_try.is_some_and(|it| Instant::now() >= it) {
+            self.next_try = None;
+            self.try_again().await;
+        }
         self.rotate_log();
     }
 
@@ -206,6 +203,10 @@ impl Engine {
             self.next_restart = Instant::now() + self.restart_pause;
             self.restart_pause = (self.restart_pause * 2).min(MAX_RESTART_PAUSE);
             tracing::error!(error = error.full(), "nginx does not start");
+            // Somebody may hold a port of one virtual host: the others can be served.
+            if matches!(error, NginxError::Refused(_)) {
+                self.try_again().await;
+            }
         }
     }
 

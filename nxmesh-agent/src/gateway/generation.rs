@@ -16,7 +16,10 @@ use nxmesh_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::wanted::{Rotation, Wanted};
+use super::{
+    quarantine::{Content, Quarantine},
+    wanted::{Rotation, Wanted},
+};
 use crate::{StateDir, state_dir::sync_path};
 
 /// How many configurations are kept beside the current one.
@@ -27,6 +30,9 @@ const FEW: usize = 32;
 const IDENTITY: &str = "generation.json";
 /// What was asked for, as it came: private keys are in it.
 const UPDATE: &str = "update.pb";
+/// What is served of it, where a part is held back, and that part.
+const SERVED: &str = "served.pb";
+const QUARANTINE: &str = "quarantine.json";
 /// What else bore on what was made of it.
 const ROTATION: &str = "rotation.json";
 
@@ -81,11 +87,24 @@ impl Generation {
     /// What was asked for when it was made; `None` when that was not kept, or not by a version
     /// that this one understands.
     pub(super) fn wanted(&self) -> Option<Wanted> {
-        let update = fs::read(self.folder.join(UPDATE)).ok()?;
-        let update = decode_update(&update)
-            .inspect_err(|error| tracing::warn!(%error, "cannot read what was asked for"))
-            .ok()?;
-        Some(Wanted { update: Arc::new(update), rotation: Arc::new(self.rotation()) })
+        Some(Wanted { content: self.content()?, rotation: Arc::new(self.rotation()) })
+    }
+
+    /// What was asked for, and what is served of it.
+    fn content(&self) -> Option<Content> {
+        let update = Arc::new(self.kept_update(UPDATE)?);
+        let Ok(kept) = fs::read(self.folder.join(QUARANTINE)) else {
+            return Some(Content::whole(update));
+        };
+        let kept = serde_json::from_slice(&kept).ok()?;
+        let projection = self.kept_update(SERVED)?.projection;
+        Some(Content { update, projection, kept })
+    }
+
+    fn kept_update(&self, file: &str) -> Option<ConfigUpdate> {
+        let bytes = fs::read(self.folder.join(file)).ok()?;
+        let read = decode_update(&bytes);
+        read.inspect_err(|error| tracing::warn!(%error, "cannot read what was asked for")).ok()
     }
 
     /// What was out of rotation when it was made.
@@ -126,16 +145,14 @@ impl Generation {
         like: Option<&Path>,
     ) -> io::Result<Unsynced> {
         let mut unsynced = Unsynced::default();
-        let update = encode_update(&wanted.update);
-        let rotation = serde_json::to_vec(&wanted.rotation).map_err(io::Error::other)?;
-        let kept = [(UPDATE, update.as_slice()), (ROTATION, &rotation)];
+        let kept = wanted_files(wanted)?;
         let plain =
             rendered.files.iter().map(|(path, text)| (path.as_str(), text.as_bytes(), 0o644));
         let secret = rendered
             .secrets
             .iter()
             .map(|(path, text)| (path.as_str(), text.expose().as_bytes(), 0o600));
-        let kept = kept.into_iter().map(|(path, bytes)| (path, bytes, 0o600));
+        let kept = kept.iter().map(|(path, bytes)| (*path, bytes.as_slice(), 0o600));
         let mut folders = BTreeSet::new();
         for (path, bytes, mode) in plain.chain(secret).chain(kept) {
             let file = self.folder.join(path);
@@ -162,6 +179,23 @@ impl Generation {
     pub(super) fn discard(&self) -> io::Result<()> {
         fs::remove_dir_all(&self.folder)
     }
+}
+
+/// What was asked for, as it is kept.
+fn wanted_files(wanted: &Wanted) -> io::Result<Vec<(&'static str, Vec<u8>)>> {
+    let Wanted { content: Content { update, projection, kept }, rotation } = wanted;
+    let json = |it: Result<Vec<u8>, serde_json::Error>| it.map_err(io::Error::other);
+    let mut files = vec![
+        (UPDATE, encode_update(update)),
+        (ROTATION, json(serde_json::to_vec(rotation.as_ref()))?),
+    ];
+    if *kept != Quarantine::default() {
+        let projection = Arc::clone(projection);
+        let served = ConfigUpdate { projection, ..update.as_ref().clone() };
+        files.push((SERVED, encode_update(&served)));
+        files.push((QUARANTINE, json(serde_json::to_vec(kept))?));
+    }
+    Ok(files)
 }
 
 /// What is written, but not yet safe from a crash of the machine. By path: with a file
@@ -248,7 +282,7 @@ mod tests {
             checksum: String::new(),
             projection: Arc::default(),
         };
-        Wanted { update: Arc::new(update), rotation: Arc::default() }
+        Wanted { content: Content::whole(Arc::new(update)), rotation: Arc::default() }
     }
 
     fn rendered(files: impl IntoIterator<Item = (String, String)>) -> Rendered {
@@ -292,7 +326,10 @@ mod tests {
         let (staged, _) =
             Generation::stage(&dir, identity(7), &asked, &rendered([]), None).unwrap();
         let kept = staged.wanted().unwrap();
-        assert_eq!((&kept.update, &kept.rotation), (&asked.update, &asked.rotation));
+        assert_eq!(
+            (&kept.content.update, &kept.rotation),
+            (&asked.content.update, &asked.rotation)
+        );
         assert_eq!(fs::metadata(staged.folder.join(UPDATE)).unwrap().mode() & 0o777, 0o600);
         fs::remove_file(staged.folder.join(UPDATE)).unwrap();
         assert!(staged.wanted().is_none(), "as in a folder of an older agent");

@@ -7,7 +7,9 @@ use nxmesh_core::{
     gateway::{ConfigUpdate, Projection},
 };
 
-use super::{NginxError, engine::Engine, generation::Generation, wanted::Wanted};
+use super::{
+    NginxError, engine::Engine, generation::Generation, quarantine::Content, wanted::Wanted,
+};
 
 impl Engine {
     /// Finishes or undoes what an agent before this one began, and sees to it that
@@ -66,7 +68,8 @@ impl Engine {
             checksum: String::new(),
             projection: Arc::new(Projection::default()),
         };
-        let wanted = Wanted { update: Arc::new(nothing), rotation: Arc::default() };
+        let content = Content::whole(Arc::new(nothing));
+        let wanted = Wanted { content, rotation: Arc::default() };
         let facts = self.nginx.facts().await?;
         self.stage_and_test(&wanted, &wanted.effective(), &facts).await
     }

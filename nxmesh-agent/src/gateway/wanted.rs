@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use nxmesh_core::gateway::{ConfigUpdate, Projection, UpstreamId, UpstreamSpec};
 
-use super::generation::Identity;
+use super::{generation::Identity, quarantine::Content};
 
 /// Servers of upstreams that should get no requests for now, by their addresses.
 pub(crate) type Rotation = BTreeSet<(UpstreamId, String)>;
@@ -12,8 +12,8 @@ pub(crate) type Rotation = BTreeSet<(UpstreamId, String)>;
 /// What should be served, and what is known here that bears on it.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
-    /// As it was sent.
-    pub(super) update: Arc<ConfigUpdate>,
+    /// What was sent, and what is served of it.
+    pub(super) content: Content,
     /// What is out of rotation.
     pub(super) rotation: Arc<Rotation>,
 }
@@ -29,14 +29,16 @@ pub(super) struct Effective {
 impl Wanted {
     pub(super) fn effective(&self) -> Effective {
         let out: Rotation = self.rotation.iter().filter(|it| self.is_there(it)).cloned().collect();
-        let mut identity = Identity::of(&self.update);
+        let Content { projection, kept, .. } = &self.content;
+        let mut identity = self.content.identity();
         if out.is_empty() {
-            return Effective { identity, projection: Arc::clone(&self.update.projection) };
+            return Effective { identity, projection: Arc::clone(projection) };
         }
         identity.variant = digest(&out);
-        let mut projection = Projection::clone(&self.update.projection);
+        let mut projection = Projection::clone(projection);
         for (id, upstream) in &mut projection.upstreams {
-            let is_out = |address: &str| out.contains(&(*id, address.to_owned()));
+            let id = kept.original(*id);
+            let is_out = |address: &str| out.contains(&(id, address.to_owned()));
             if upstream.servers.iter().any(|it| is_out(it.address.as_str())) {
                 *upstream = Arc::new(without(upstream, is_out));
             }
@@ -46,8 +48,10 @@ impl Wanted {
 
     /// What is out of rotation elsewhere makes no difference here.
     fn is_there(&self, (id, address): &(UpstreamId, String)) -> bool {
-        let upstream = self.update.projection.upstreams.get(id);
-        upstream.is_some_and(|it| it.servers.iter().any(|it| it.address.as_str() == address))
+        let Content { projection, kept, .. } = &self.content;
+        let mut upstreams =
+            projection.upstreams.iter().filter(|(it, _)| kept.original(**it) == *id);
+        upstreams.any(|(_, it)| it.servers.iter().any(|it| it.address.as_str() == address))
     }
 }
 
@@ -101,7 +105,7 @@ mod tests {
             projection: Arc::new(Projection { upstreams, ..Projection::default() }),
         };
         let rotation = out.iter().map(|(id, address)| (*id, (*address).to_owned())).collect();
-        Wanted { update: Arc::new(update), rotation: Arc::new(rotation) }
+        Wanted { content: Content::whole(Arc::new(update)), rotation: Arc::new(rotation) }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use nxmesh_core::{
     conformance::given::id,
     from_json,
     gateway::{
-        ConfigUpdate, NewVirtualHost, Projection, VirtualHostId,
+        ConfigUpdate, NewVirtualHost, Projection, Quarantined, VirtualHostId,
         link::{
             AgentLink, AgentMessage, ApplyStatus, ConfigStatus, Connector, Registration,
             RegistrationAnswer, ServerLink, ServerMessage,
@@ -198,23 +198,38 @@ impl Played {
 
     /// Sends a configuration; answers the steps that the agent reports, and its last words.
     pub(crate) async fn apply(&mut self, update: &Arc<ConfigUpdate>) -> (Vec<ApplyStatus>, String) {
+        let (steps, last) = self.settle(update).await;
+        (steps, last.error_message)
+    }
+
+    /// The same; answers what the agent holds back.
+    pub(crate) async fn apply_and_hold(
+        &mut self,
+        update: &Arc<ConfigUpdate>,
+    ) -> (Vec<ApplyStatus>, Vec<Quarantined>) {
+        let (steps, last) = self.settle(update).await;
+        assert_eq!(last.checksum == update.checksum, last.quarantined.is_empty(), "{last:?}");
+        assert_eq!(last.quarantined.len(), last.quarantined_total as usize);
+        (steps, last.quarantined)
+    }
+
+    async fn settle(&mut self, update: &Arc<ConfigUpdate>) -> (Vec<ApplyStatus>, ConfigStatus) {
         self.send(ServerMessage::Config(Arc::clone(update))).await;
         let mut steps = Vec::new();
         loop {
-            let status = self
+            let last = self
                 .find(|message| match message {
                     AgentMessage::ConfigStatus(status) => Some(status),
                     _ => None,
                 })
                 .await;
-            let ConfigStatus { config_id, status, error_message, .. } = status;
-            assert_eq!(config_id, update.config_id);
-            steps.push(status);
+            assert_eq!(last.config_id, update.config_id);
+            steps.push(last.status);
             if matches!(
-                status,
+                last.status,
                 ApplyStatus::Success | ApplyStatus::Failed | ApplyStatus::RolledBack
             ) {
-                return (steps, error_message);
+                return (steps, last);
             }
         }
     }
@@ -266,6 +281,13 @@ pub(crate) fn config_with(
         checksum: format!("sum{version}"),
         projection: Arc::new(Projection { virtual_hosts, ..Projection::default() }),
     })
+}
+
+/// The same, of which all is served or nothing.
+pub(crate) fn strict(update: &Arc<ConfigUpdate>) -> Arc<ConfigUpdate> {
+    let mut projection = Projection::clone(&update.projection);
+    projection.settings = Arc::new(from_json(json!({"on_refusal": "strict"})).unwrap());
+    Arc::new(ConfigUpdate { projection: Arc::new(projection), ..ConfigUpdate::clone(update) })
 }
 
 /// Many virtual hosts, the same in each version but for the first one's header.

@@ -106,6 +106,9 @@ async fn what_agents_do_is_told_as_the_source_says() {
             status: ApplyStatus::RolledBack,
             error_message: "no such host".into(),
             applied_at: chrono::DateTime::UNIX_EPOCH,
+            checksum: String::new(),
+            quarantined: Vec::new(),
+            quarantined_total: 0,
         };
         link.outgoing.send(AgentMessage::ConfigStatus(status)).await.unwrap();
         let (_, applied) = socket.until("config.applied").await;

@@ -11,7 +11,7 @@ use crate::{
         NewUpstream, NewVirtualHost, Projection, RewriteFlag, RewriteRule, TargetAgents,
         UpstreamServer, UpstreamSpec, VirtualHostSpec, link::ServerMessage,
     },
-    tenancy::{NewSettings, Settings},
+    tenancy::{NewSettings, OnRefusal, Settings},
 };
 
 /// What is not understood is not taken in part: the agent says so instead.
@@ -24,7 +24,9 @@ pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
         certificates,
         global_settings,
         checksum,
+        on_refusal,
     } = it;
+    let on_refusal = to_on_refusal(on_refusal);
     let version = to_version(version);
     let read = || -> Result<Projection> {
         let hosts =
@@ -37,7 +39,7 @@ pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
             virtual_hosts: hosts.collect::<Result<_>>()?,
             upstreams: upstreams.collect::<Result<_>>()?,
             certificates: certificates.collect::<Result<_>>()?,
-            settings: Arc::new(to_settings(global_settings.unwrap_or_default())?),
+            settings: Arc::new(to_settings(global_settings.unwrap_or_default(), on_refusal)?),
         })
     };
     match read() {
@@ -70,6 +72,7 @@ pub(super) fn from_config(it: &ConfigUpdate) -> proto::ConfigUpdate {
         certificates: certificates.collect(),
         global_settings: Some(from_settings(settings.as_ref().clone())),
         checksum: checksum.clone(),
+        on_refusal: from_on_refusal(settings.on_refusal).into(),
     }
 }
 
@@ -335,16 +338,34 @@ fn from_certificate(id: String, it: &Certificate) -> proto::Certificate {
     }
 }
 
-fn to_settings(it: proto::GlobalSettings) -> Result<Settings> {
+fn to_settings(it: proto::GlobalSettings, on_refusal: OnRefusal) -> Result<Settings> {
     let proto::GlobalSettings { nginx_directives, env_vars } = it;
     let mut problems = Problems::default();
-    let settings = NewSettings { nginx_directives, env_vars }.parse(&Path::root(), &mut problems);
+    let settings =
+        NewSettings { nginx_directives, env_vars, on_refusal }.parse(&Path::root(), &mut problems);
     problems.finish(settings)
 }
 
 fn from_settings(it: Settings) -> proto::GlobalSettings {
-    let NewSettings { nginx_directives, env_vars } = it.into();
+    let NewSettings { nginx_directives, env_vars, on_refusal: _ } = it.into();
     proto::GlobalSettings { nginx_directives, env_vars }
+}
+
+/// Whatever a newer server calls it, the default is what does most good.
+fn to_on_refusal(it: i32) -> OnRefusal {
+    match proto::OnRefusal::try_from(it) {
+        Ok(proto::OnRefusal::Strict) => OnRefusal::Strict,
+        Ok(proto::OnRefusal::Quarantine | proto::OnRefusal::Unspecified) | Err(_) => {
+            OnRefusal::Quarantine
+        }
+    }
+}
+
+const fn from_on_refusal(it: OnRefusal) -> proto::OnRefusal {
+    match it {
+        OnRefusal::Quarantine => proto::OnRefusal::Quarantine,
+        OnRefusal::Strict => proto::OnRefusal::Strict,
+    }
 }
 
 fn some(text: String) -> Option<String> {
