@@ -22,7 +22,7 @@ async fn a_workspace_is_made_read_changed_and_removed() {
             .await;
         assert_eq!(
             cleared.body["settings"],
-            json!({"nginx_directives": {"gzip": "on"}, "env_vars": {}})
+            json!({"nginx_directives": {"gzip": "on"}, "env_vars": {}, "on_refusal": "quarantine"})
         );
         let page = given.send(Method::GET, &list, None).await;
         assert_eq!(page.body["meta"], json!({"page": 1, "per_page": 20, "total": 1}));
