@@ -335,11 +335,33 @@ pub(crate) fn free_port() -> u16 {
 
 /// The text of the header that nginx answers with.
 pub(crate) async fn answered(port: u16) -> Option<String> {
+    headers(port, "localhost").await
+}
+
+/// The same, by the virtual host with this name.
+pub(crate) async fn headers(port: u16, name: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.ok()?;
+    stream.write_all(format!("GET / HTTP/1.0\r\nHost: {name}\r\n\r\n").as_bytes()).await.ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await.ok()?;
     text.lines().find_map(|line| line.strip_prefix("X-Text: ")).map(str::to_owned)
+}
+
+/// The children of nginx's master.
+pub(crate) fn workers(state: &Path) -> Vec<i32> {
+    let master = nginx_pid(state).unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+    children.unwrap().split_whitespace().map(|it| it.parse().unwrap()).collect()
+}
+
+/// The same, once those that shut down are gone.
+pub(crate) async fn settled_workers(state: &Path) -> Vec<i32> {
+    let is_leaving = |pid: &i32| {
+        let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&title).contains("shutting down")
+    };
+    until("old workers to be gone", async || !workers(state).iter().any(is_leaving)).await;
+    workers(state)
 }
 
 pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {

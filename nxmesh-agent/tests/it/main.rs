@@ -12,5 +12,6 @@ mod bodies;
 mod commands;
 mod given;
 mod program;
+mod quarantine;
 mod recover;
 mod rollback;
