@@ -99,3 +99,174 @@ fn objects_of(refused: &Content, blamed: Blamed) -> Vec<Object> {
         Blamed::Settings => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nxmesh_core::{
+        Id, RevisionNumber, Secret, from_json,
+        gateway::{
+            Certificate, CertificateId, NewUpstream, NewVirtualHost, Projection, VirtualHostId,
+        },
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SHOP: u128 = 1;
+    const BLOG: u128 = 2;
+    const API: u128 = 3;
+    const CERTIFICATE: u128 = 4;
+
+    fn of<T>(number: u128) -> Id<T> {
+        Id::from_uuid(uuid::Uuid::from_u128(number))
+    }
+
+    /// An update of a revision: a virtual host each, by its number, name and first location.
+    fn update(version: u64, hosts: &[(u128, &str, Value)], server: &str) -> Arc<ConfigUpdate> {
+        let host = |(number, name, more): &(u128, &str, Value)| {
+            let mut body = json!({
+                "name": name, "server_name": name, "listen_port": 80,
+                "locations": [{"path": "/", "upstream_id": of::<()>(API)}],
+            });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let new: NewVirtualHost = from_json(body).unwrap();
+            (of(*number), Arc::new(new.parse().unwrap().0))
+        };
+        let upstream: NewUpstream =
+            from_json(json!({"name": "api", "servers": [{"address": server}]})).unwrap();
+        let certificate = Certificate {
+            domain: "a.example".into(),
+            certificate_pem: format!("pem {version}"),
+            private_key_pem: Secret::new("key".to_owned()),
+            expires_at: 0,
+        };
+        let projection = Projection {
+            virtual_hosts: hosts.iter().map(host).collect(),
+            upstreams: [(of(API), Arc::new(upstream.parse().unwrap()))].into(),
+            certificates: [(of(CERTIFICATE), Arc::new(certificate))].into(),
+            ..Projection::default()
+        };
+        Arc::new(ConfigUpdate {
+            config_id: version.to_string(),
+            version: RevisionNumber(version),
+            checksum: format!("sum{version}"),
+            projection: Arc::new(projection),
+        })
+    }
+
+    fn blame(object: Blamed) -> Blame {
+        Blame { object, name: "x".into(), field: "f".into(), said: "no".into() }
+    }
+
+    fn shop() -> Blame {
+        blame(Blamed::VirtualHost(of(SHOP)))
+    }
+
+    /// What is tried after nginx refused the whole update for this.
+    fn after(attempt: &mut Attempt, blames: &[Blame]) -> Content {
+        let refused = attempt.content();
+        assert!(attempt.learn(&refused, blames, "no"));
+        attempt.content()
+    }
+
+    fn runs(content: &Content) -> Vec<(u128, Option<u64>)> {
+        let objects = content.kept.objects.iter();
+        objects.map(|it| (it.id.as_u128(), it.running_revision.map(|it| it.0))).collect()
+    }
+
+    #[test]
+    fn an_old_version_gives_way_to_one_that_has_its_name_by_now() {
+        let good = Content::whole(update(1, &[(SHOP, "a.example", json!({}))], "a:1"));
+        let hosts = [(SHOP, "b.example", json!({})), (BLOG, "a.example", json!({}))];
+        let mut attempt = Attempt::new(update(2, &hosts, "a:1"), Some(good));
+        let content = after(&mut attempt, &[shop()]);
+        assert_eq!(runs(&content), [(SHOP, None)]);
+        let served: Vec<VirtualHostId> = content.projection.virtual_hosts.keys().copied().collect();
+        assert_eq!(served, [of(BLOG)]);
+    }
+
+    #[test]
+    fn what_is_refused_in_its_good_version_too_is_left_out() {
+        let good = Content::whole(update(1, &[(SHOP, "a.example", json!({}))], "a:1"));
+        let hosts = [(SHOP, "b.example", json!({}))];
+        let mut attempt = Attempt::new(update(2, &hosts, "b:1"), Some(good));
+        let back = after(&mut attempt, &[shop(), shop()]);
+        assert_eq!(runs(&back), [(SHOP, Some(1))]);
+        let alias = *back.kept.aliases.keys().next().unwrap();
+        assert_eq!(back.kept.original(alias), of(API));
+        // The upstream as it was then is a part of it.
+        let out = after(&mut attempt, &[blame(Blamed::Upstream(alias))]);
+        assert_eq!(runs(&out), [(SHOP, None)]);
+        assert!(out.projection.upstreams.is_empty());
+        // Nothing is left to be held back but all that changed, which is the same.
+        let refused = attempt.content();
+        assert!(attempt.learn(&refused, &[shop()], "no"));
+        assert_eq!(runs(&attempt.content()), [(SHOP, None)]);
+        assert!(!attempt.learn(&refused, &[shop()], "no"));
+    }
+
+    #[test]
+    fn an_unchanged_one_that_is_refused_by_now_is_left_out_at_once() {
+        let hosts = [(SHOP, "a.example", json!({}))];
+        let good = Content::whole(update(1, &hosts, "a:1"));
+        let mut attempt = Attempt::new(update(2, &hosts, "a:1"), Some(good.clone()));
+        assert_eq!(runs(&after(&mut attempt, &[shop()])), [(SHOP, None)]);
+        let mut attempt = Attempt::new(update(2, &hosts, "a:1"), Some(good));
+        let content = after(&mut attempt, &[blame(Blamed::Upstream(of::<_>(API)))]);
+        assert_eq!(runs(&content), [(API, None), (SHOP, None)]);
+    }
+
+    #[test]
+    fn a_certificate_is_shown_as_it_was_beside_the_one_of_others() {
+        let tls =
+            json!({"ssl_enabled": true, "ssl_certificate_id": of::<Certificate>(CERTIFICATE)});
+        let hosts = [(SHOP, "a.example", tls.clone()), (BLOG, "b.example", tls)];
+        let good = Content::whole(update(1, &hosts, "a:1"));
+        let mut changed = hosts.clone();
+        changed[0].1 = "c.example";
+        let mut attempt = Attempt::new(update(2, &changed, "a:1"), Some(good));
+        let content = after(&mut attempt, &[shop()]);
+        let shown = |number| -> &str {
+            let host = &content.projection.virtual_hosts[&of(number)];
+            let id: CertificateId = host.ssl_certificate_id.unwrap();
+            &content.projection.certificates[&id].certificate_pem
+        };
+        assert_eq!((shown(SHOP), shown(BLOG)), ("pem 1", "pem 2"));
+    }
+
+    #[test]
+    fn the_same_outcome_has_the_same_name_and_another_has_another() {
+        let hosts = [(SHOP, "a.example", json!({})), (BLOG, "b.example", json!({}))];
+        let outcome = |blamed: u128, said: &str| {
+            let mut attempt = Attempt::new(update(2, &hosts, "a:1"), None);
+            let blame = Blame { said: said.into(), ..blame(Blamed::VirtualHost(of(blamed))) };
+            after(&mut attempt, &[blame]).identity().checksum
+        };
+        assert_eq!(outcome(SHOP, "no"), outcome(SHOP, "never"));
+        assert_ne!(outcome(SHOP, "no"), outcome(BLOG, "no"));
+        assert!(outcome(SHOP, "no").starts_with("sum2-"));
+        assert_eq!(Content::whole(update(2, &hosts, "a:1")).identity().checksum, "sum2");
+    }
+
+    #[test]
+    fn what_was_refused_is_presumed_until_it_or_what_it_uses_changes() {
+        let hosts = [(SHOP, "a.example", json!({}))];
+        let mut attempt = Attempt::new(update(2, &hosts, "a:1"), None);
+        let good = after(&mut attempt, &[shop()]);
+        let held = |update| runs(&Attempt::new(update, Some(good.clone())).content()).len();
+        let other = [hosts[0].clone(), (BLOG, "b.example", json!({}))];
+        assert_eq!(held(update(3, &other, "a:1")), 1);
+        assert_eq!(held(update(2, &hosts, "a:1")), 0, "the same is asked for again");
+        assert_eq!(held(update(3, &[(SHOP, "c.example", json!({}))], "a:1")), 0);
+        assert_eq!(held(update(3, &hosts, "b:1")), 0);
+    }
+
+    #[test]
+    fn without_anything_good_what_is_not_named_fails_it_all() {
+        let hosts = [(SHOP, "a.example", json!({}))];
+        let mut attempt = Attempt::new(update(2, &hosts, "a:1"), None);
+        let refused = attempt.content();
+        assert!(!attempt.learn(&refused, &[], "whatever"));
+        assert!(!attempt.learn(&refused, &[blame(Blamed::Settings), shop()], "no"));
+    }
+}
