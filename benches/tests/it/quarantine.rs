@@ -42,11 +42,12 @@ impl Reloads {
             let children = std::fs::read_to_string(children).unwrap_or_default();
             children.split_whitespace().filter_map(|it| it.parse().ok()).collect()
         };
+        // The workers of the load before leave a moment after it.
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let leaves = |pid: &i32| {
             let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&title).contains("shutting down")
         };
-        // Those of before may still be on their way out.
         let settled = || async { !look().iter().any(leaves) };
         wait_for("old workers to be gone", PATIENCE, settled).await?;
         let stop = Arc::new(AtomicBool::new(false));

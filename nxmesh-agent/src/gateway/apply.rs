@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -48,8 +47,8 @@ impl Engine {
     pub(super) async fn turn(&mut self, rotation: Arc<Rotation>) {
         self.rotation = rotation;
         // What an older agent left has to wait for the next update.
-        let Some(kept) = self.wanted_behind(self.nginx.dir().current()).await else { return };
-        let wanted = Wanted { rotation: Arc::clone(&self.rotation), ..kept };
+        let Some(content) = self.good().await else { return };
+        let wanted = Wanted { content, rotation: Arc::clone(&self.rotation) };
         let effective = wanted.effective();
         if effective.identity.is_same_as(&self.verified) {
             return;
@@ -68,15 +67,26 @@ impl Engine {
 
     /// Tries again what was asked for last, of which a part is held back, or all.
     pub(super) async fn try_again(&mut self) {
-        let Some(kept) = self.wanted_behind(self.nginx.dir().current()).await else { return };
-        if let Err(Setback { error, .. }) = self.serve(kept.content.update, &Teller::Silent).await {
+        let Some(content) = self.good().await else { return };
+        if let Err(Setback { error, .. }) = self.serve(content.update, &Teller::Silent).await {
             tracing::warn!(error = error.full(), "what was refused is refused again");
         }
     }
 
-    async fn wanted_behind(&self, link: PathBuf) -> Option<Wanted> {
-        let read = move || Ok(Generation::behind(&link).and_then(|it| it.wanted()));
-        blocking(read).await.ok().flatten()
+    /// What is proven to be served; read from its folder where it is not at hand, after a
+    /// restart. What an older agent left says nothing.
+    async fn good(&mut self) -> Option<Content> {
+        let link = self.nginx.dir().verified();
+        let at_hand = self.good.take();
+        let read = move || {
+            let Some(verified) = Generation::behind(&link) else { return Ok(None) };
+            if at_hand.as_ref().is_some_and(|(identity, _)| *identity == verified.identity) {
+                return Ok(at_hand);
+            }
+            Ok(verified.content().map(|content| (verified.identity, content)))
+        };
+        self.good = blocking(read).await.ok().flatten();
+        self.good.as_ref().map(|(_, content)| content.clone())
     }
 
     /// Serves as much of an update as nginx takes; what is refused is held back, unless that is
@@ -88,8 +98,7 @@ impl Engine {
     ) -> Result<Content, Setback> {
         let failed = |error| Setback { status: ApplyStatus::Failed, error };
         let facts = self.nginx.facts().await.map_err(failed)?;
-        let good = self.wanted_behind(self.nginx.dir().verified()).await;
-        let mut attempt = Attempt::new(update, good.map(|it| it.content));
+        let mut attempt = Attempt::new(update, self.good().await);
         loop {
             let content = attempt.content();
             let wanted = Wanted { content, rotation: Arc::clone(&self.rotation) };
@@ -163,7 +172,10 @@ impl Engine {
             Ok(()) => self.mark_verified(&staged),
             Err(error) => Err(error),
         };
-        let Err(error) = applied else { return Ok(()) };
+        let Err(error) = applied else {
+            self.good = Some((staged.identity, wanted.content.clone()));
+            return Ok(());
+        };
         let undone = match before {
             Some(before) => self.go_back(&before, &error).await,
             None => Ok(()),

@@ -18,6 +18,7 @@ use super::{
     generation::Identity,
     nginx::Nginx,
     probe::{self, Counters},
+    quarantine::Content,
     teller::Report,
     wanted::Rotation,
 };
@@ -55,6 +56,8 @@ pub(crate) struct Engine {
     /// Somebody told it to stop nginx: it is not started again by itself.
     pub(super) stopped: bool,
     pub(super) verified: Identity,
+    /// What is proven to be served, with its name, when it is at hand.
+    pub(super) good: Option<(Identity, Content)>,
     /// What is out of rotation, as it was last heard.
     pub(super) rotation: Arc<Rotation>,
     pub(super) reports: mpsc::Sender<Report>,
@@ -131,6 +134,7 @@ impl Engine {
             loading: Duration::ZERO,
             stopped: false,
             verified: Identity::default(),
+            good: None,
             rotation: Arc::default(),
             reports,
             running: watch::Sender::default(),

@@ -84,14 +84,9 @@ impl Generation {
         Some(Self { identity: serde_json::from_slice(&identity).ok()?, folder })
     }
 
-    /// What was asked for when it was made; `None` when that was not kept, or not by a version
-    /// that this one understands.
-    pub(super) fn wanted(&self) -> Option<Wanted> {
-        Some(Wanted { content: self.content()?, rotation: Arc::new(self.rotation()) })
-    }
-
-    /// What was asked for, and what is served of it.
-    fn content(&self) -> Option<Content> {
+    /// What was asked for when it was made, and what is served of it; `None` when that was not
+    /// kept, or not by a version that this one understands.
+    pub(super) fn content(&self) -> Option<Content> {
         let update = Arc::new(self.kept_update(UPDATE)?);
         let Ok(kept) = fs::read(self.folder.join(QUARANTINE)) else {
             return Some(Content::whole(update));
@@ -325,14 +320,11 @@ mod tests {
         let asked = Wanted { rotation: Arc::new(rotation), ..wanted(7) };
         let (staged, _) =
             Generation::stage(&dir, identity(7), &asked, &rendered([]), None).unwrap();
-        let kept = staged.wanted().unwrap();
-        assert_eq!(
-            (&kept.content.update, &kept.rotation),
-            (&asked.content.update, &asked.rotation)
-        );
+        assert_eq!(staged.content().unwrap().update, asked.content.update);
+        assert_eq!(staged.rotation(), *asked.rotation);
         assert_eq!(fs::metadata(staged.folder.join(UPDATE)).unwrap().mode() & 0o777, 0o600);
         fs::remove_file(staged.folder.join(UPDATE)).unwrap();
-        assert!(staged.wanted().is_none(), "as in a folder of an older agent");
+        assert!(staged.content().is_none(), "as in a folder of an older agent");
     }
 
     #[test]

@@ -354,13 +354,9 @@ pub(crate) fn workers(state: &Path) -> Vec<i32> {
     children.unwrap().split_whitespace().map(|it| it.parse().unwrap()).collect()
 }
 
-/// The same, once those that shut down are gone.
-pub(crate) async fn settled_workers(state: &Path) -> Vec<i32> {
-    let is_leaving = |pid: &i32| {
-        let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&title).contains("shutting down")
-    };
-    until("old workers to be gone", async || !workers(state).iter().any(is_leaving)).await;
+/// The same, once none of those before is left: nginx has loaded since.
+pub(crate) async fn workers_after(state: &Path, before: &[i32]) -> Vec<i32> {
+    until("other workers", async || !workers(state).iter().any(|it| before.contains(it))).await;
     workers(state)
 }
 

@@ -14,7 +14,9 @@ use nxmesh_core::{
 };
 use serde_json::{Value, json};
 
-use crate::given::{State, free_port, headers, nginx_pid, settled_workers, start, strict, until};
+use crate::given::{
+    State, free_port, headers, nginx_pid, start, strict, until, workers, workers_after,
+};
 
 /// Virtual hosts and upstreams, by what they are called.
 #[derive(Default, Clone)]
@@ -102,7 +104,7 @@ async fn one_that_never_was_good_is_left_out_by_one_reload_and_mended_it_goes_li
     let mut site = Site::default();
     site.host("fine", port, "1", nothing());
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
-    let before = settled_workers(&state.path()).await;
+    let before = workers(&state.path());
 
     site.host("fine", port, "2", nothing());
     let shop = site.host("shop", port, "2", bad());
@@ -113,14 +115,13 @@ async fn one_that_never_was_good_is_left_out_by_one_reload_and_mended_it_goes_li
     assert_eq!(held[0].error, "\"expires\" directive invalid value");
     until("the good one", async || answers(port, "fine").await.as_deref() == Some("2")).await;
     assert_eq!(answers(port, "shop").await, None);
-    let after = settled_workers(&state.path()).await;
-    assert!(before.iter().all(|it| !after.contains(it)), "it was loaded");
+    let after = workers_after(&state.path(), &before).await;
 
     // The same again comes to the same, without a reload.
     let (again, held_again) = server.apply_and_hold(&site.update(2)).await;
     assert_eq!((again.last(), &held_again), (Some(&Success), &held));
     assert!(!again.contains(&Applying), "{again:?}");
-    assert_eq!(settled_workers(&state.path()).await, after);
+    assert_eq!(workers(&state.path()), after);
 
     site.host("shop", port, "3", nothing());
     assert!(server.apply_and_hold(&site.update(3)).await.1.is_empty());
@@ -220,6 +221,7 @@ async fn those_on_a_port_that_somebody_holds_are_held_back_without_a_reload() {
         site.host(name, port, "1", nothing());
     }
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
+    let first = workers(&state.path());
     let holder = TcpListener::bind("0.0.0.0:0").unwrap();
     let taken = holder.local_addr().unwrap().port();
     site.host("moved", taken, "2", nothing());
@@ -231,9 +233,9 @@ async fn those_on_a_port_that_somebody_holds_are_held_back_without_a_reload() {
     assert!(held.iter().all(|it| it.error.contains(&format!(":{taken} failed (98: "))));
     until("the rest", async || answers(port, "stays").await.as_deref() == Some("2")).await;
     assert_eq!(answers(port, "moved").await.as_deref(), Some("1"));
-    let before = settled_workers(&state.path()).await;
+    let before = workers_after(&state.path(), &first).await;
     assert_eq!(server.apply_and_hold(&site.update(2)).await.1.len(), 2);
-    assert_eq!(settled_workers(&state.path()).await, before);
+    assert_eq!(workers(&state.path()), before);
     drop(holder);
     assert!(server.apply_and_hold(&site.update(2)).await.1.is_empty());
     until("the free port", async || answers(taken, "new").await.as_deref() == Some("2")).await;
@@ -303,5 +305,31 @@ async fn settings_that_are_refused_and_strict_ones_let_nothing_through() {
     assert!(reason.starts_with(&object), "{reason}");
     assert_eq!(answers(port, "fine").await.as_deref(), Some("1"));
     assert_eq!((nginx_pid(&state.path()), folders(&state.path())), before);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_a_port_that_was_taken_meanwhile_does_not_keep_nginx_from_the_others() {
+    let (state, port, taken) = (State::new(), free_port(), free_port());
+    let mut agent = start(&state.path());
+    let (mut server, _) = agent.accept().await;
+    let mut site = Site::default();
+    site.host("fine", port, "1", nothing());
+    site.host("shop", taken, "1", nothing());
+    assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
+    agent.kill().await;
+    drop(server);
+    let master = rustix::process::Pid::from_raw(nginx_pid(&state.path()).unwrap()).unwrap();
+    rustix::process::kill_process(master, rustix::process::Signal::TERM).unwrap();
+    let mut holder = None;
+    until("nginx to let go of the port", async || {
+        holder = TcpListener::bind(("0.0.0.0", taken)).ok();
+        holder.is_some()
+    })
+    .await;
+    // Nobody accepts: there is no server.
+    let agent = start(&state.path());
+    until("the others", async || answers(port, "fine").await.as_deref() == Some("1")).await;
+    drop(holder);
     agent.stop().await;
 }
