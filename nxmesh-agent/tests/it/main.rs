@@ -15,3 +15,4 @@ mod program;
 mod quarantine;
 mod recover;
 mod rollback;
+mod silence;
