@@ -27,7 +27,7 @@ struct Site {
 
 impl Site {
     /// A virtual host that answers `X-Text: {text}`, with this added to its location.
-    fn host(&mut self, name: &'static str, port: u16, text: &str, more: Value) -> VirtualHostId {
+    fn host(&mut self, name: &'static str, port: u16, text: &str, more: &Value) -> VirtualHostId {
         let mut location = json!({
             "path": "/", "root": "/nonexistent",
             "custom_headers": [{"name": "X-Text", "value": text, "always": true}],
@@ -102,12 +102,12 @@ async fn one_that_never_was_good_is_left_out_by_one_reload_and_mended_it_goes_li
     let mut agent = start(&state.path());
     let (mut server, _) = agent.accept().await;
     let mut site = Site::default();
-    site.host("fine", port, "1", nothing());
+    site.host("fine", port, "1", &nothing());
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
     let before = workers(&state.path());
 
-    site.host("fine", port, "2", nothing());
-    let shop = site.host("shop", port, "2", bad());
+    site.host("fine", port, "2", &nothing());
+    let shop = site.host("shop", port, "2", &bad());
     let (steps, held) = server.apply_and_hold(&site.update(2)).await;
     assert_eq!(steps, [Pending, Validating, Applying, Success]);
     assert_eq!(told(&held), [("shop", "locations[0].custom_directives.expires", None)]);
@@ -123,7 +123,7 @@ async fn one_that_never_was_good_is_left_out_by_one_reload_and_mended_it_goes_li
     assert!(!again.contains(&Applying), "{again:?}");
     assert_eq!(workers(&state.path()), after);
 
-    site.host("shop", port, "3", nothing());
+    site.host("shop", port, "3", &nothing());
     assert!(server.apply_and_hold(&site.update(3)).await.1.is_empty());
     until("the mended one", async || answers(port, "shop").await.as_deref() == Some("3")).await;
     agent.stop().await;
@@ -136,16 +136,16 @@ async fn one_that_was_good_goes_on_and_an_agent_that_was_killed_remembers() {
     let (mut server, _) = agent.accept().await;
     let mut site = Site::default();
     let api = site.upstream("api", "127.0.0.1:1");
-    site.host("fine", port, "1", nothing());
-    site.host("shop", port, "1", json!({"upstream_id": api}));
+    site.host("fine", port, "1", &nothing());
+    site.host("shop", port, "1", &json!({"upstream_id": api}));
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
-    site.host("fine", port, "2", nothing());
+    site.host("fine", port, "2", &nothing());
     assert!(server.apply_and_hold(&site.update(2)).await.1.is_empty());
 
     let mut refused = bad();
     refused["upstream_id"] = json!(api);
-    site.host("shop", port, "3", refused);
-    site.host("other", port, "3", json!({"upstream_id": api}));
+    site.host("shop", port, "3", &refused);
+    site.host("other", port, "3", &json!({"upstream_id": api}));
     // The good one goes on with the upstream as it was, beside the new one.
     site.upstream("api", "127.0.0.1:2");
     let (_, held) = server.apply_and_hold(&site.update(3)).await;
@@ -170,7 +170,7 @@ async fn one_that_was_good_goes_on_and_an_agent_that_was_killed_remembers() {
     let mut agent = start(&state.path());
     let (mut server, registration) = agent.accept().await;
     assert!(registration.config_checksum.starts_with("sum3-"), "{registration:?}");
-    site.host("other", port, "4", json!({"upstream_id": api}));
+    site.host("other", port, "4", &json!({"upstream_id": api}));
     let (_, held) = server.apply_and_hold(&site.update(4)).await;
     assert_eq!(told(&held), [("shop", why, Some(2))]);
     until("old and newer", async || serves("4").await).await;
@@ -185,14 +185,14 @@ async fn an_upstream_that_is_refused_is_taken_back_for_all_who_use_it() {
     let mut site = Site::default();
     let api = site.upstream("api", "127.0.0.1:1");
     for name in ["one", "two"] {
-        site.host(name, port, "1", json!({"upstream_id": api}));
+        site.host(name, port, "1", &json!({"upstream_id": api}));
     }
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
     site.upstream("api", "nowhere.invalid:80");
     let new = site.upstream("new", "nowhere.invalid:80");
-    site.host("two", port, "2", json!({"upstream_id": api}));
-    site.host("three", port, "2", json!({"upstream_id": new}));
-    site.host("four", port, "2", nothing());
+    site.host("two", port, "2", &json!({"upstream_id": api}));
+    site.host("three", port, "2", &json!({"upstream_id": new}));
+    site.host("four", port, "2", &nothing());
     let (_, mut held) = server.apply_and_hold(&site.update(2)).await;
     held.sort_by(|a, b| a.name.cmp(&b.name));
     let (user, own) = ("locations[0].upstream_id", "servers[0]");
@@ -218,15 +218,15 @@ async fn those_on_a_port_that_somebody_holds_are_held_back_without_a_reload() {
     let (mut server, _) = agent.accept().await;
     let mut site = Site::default();
     for name in ["moved", "stays"] {
-        site.host(name, port, "1", nothing());
+        site.host(name, port, "1", &nothing());
     }
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
     let first = workers(&state.path());
     let holder = TcpListener::bind("0.0.0.0:0").unwrap();
     let taken = holder.local_addr().unwrap().port();
-    site.host("moved", taken, "2", nothing());
-    site.host("new", taken, "2", nothing());
-    site.host("stays", port, "2", nothing());
+    site.host("moved", taken, "2", &nothing());
+    site.host("new", taken, "2", &nothing());
+    site.host("stays", port, "2", &nothing());
     let (_, mut held) = server.apply_and_hold(&site.update(2)).await;
     held.sort_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(told(&held), [("moved", "listen_port", Some(1)), ("new", "listen_port", None)]);
@@ -250,27 +250,27 @@ async fn more_than_are_tried_one_at_a_time_are_held_back_with_all_that_changed()
     const NAMES: [&str; 17] =
         ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q"];
     let mut site = Site::default();
-    site.host("changed", port, "1", nothing());
-    site.host("same", port, "1", nothing());
+    site.host("changed", port, "1", &nothing());
+    site.host("same", port, "1", &nothing());
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
-    site.host("changed", port, "2", nothing());
+    site.host("changed", port, "2", &nothing());
     // Sixteen bad ones are found one at a time, and all else goes live.
     for name in &NAMES[..16] {
-        site.host(name, port, "2", bad());
+        site.host(name, port, "2", &bad());
     }
     assert_eq!(server.apply_and_hold(&site.update(2)).await.1.len(), 16);
     until("what changed", async || answers(port, "changed").await.as_deref() == Some("2")).await;
     // With one more that is not known yet, too.
-    site.host("changed", port, "3", nothing());
-    site.host(NAMES[16], port, "3", bad());
+    site.host("changed", port, "3", &nothing());
+    site.host(NAMES[16], port, "3", &bad());
     assert_eq!(server.apply_and_hold(&site.update(3)).await.1.len(), 17);
     until("what changed", async || answers(port, "changed").await.as_deref() == Some("3")).await;
     // Seventeen at once are not found: all that changed is held back.
     let mut site = Site { hosts: site.hosts, ..Site::default() };
     for name in NAMES {
-        site.host(name, port, "4", bad());
+        site.host(name, port, "4", &bad());
     }
-    site.host("changed", port, "4", nothing());
+    site.host("changed", port, "4", &nothing());
     let (_, held) = server.apply_and_hold(&site.update(4)).await;
     assert_eq!(held.len(), 18, "{held:?}");
     let changed = held.iter().find(|it| it.name == "changed").unwrap();
@@ -286,10 +286,10 @@ async fn settings_that_are_refused_and_strict_ones_let_nothing_through() {
     let mut agent = start(&state.path());
     let (mut server, _) = agent.accept().await;
     let mut site = Site::default();
-    site.host("fine", port, "1", nothing());
+    site.host("fine", port, "1", &nothing());
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
     let before = (nginx_pid(&state.path()), folders(&state.path()));
-    site.host("fine", port, "2", nothing());
+    site.host("fine", port, "2", &nothing());
     let update = site.update(2);
     let settings = from_json(json!({"nginx_directives": {"gzip": "maybe"}})).unwrap();
     let mut projection = Projection::clone(&update.projection);
@@ -298,7 +298,7 @@ async fn settings_that_are_refused_and_strict_ones_let_nothing_through() {
     let (steps, reason) = server.apply(&Arc::new(refused)).await;
     assert_eq!(steps, [Pending, Validating, Failed]);
     assert!(reason.starts_with("the settings of the workspace: settings.nginx_directives.gzip: "));
-    let shop = site.host("shop", port, "2", bad());
+    let shop = site.host("shop", port, "2", &bad());
     let (steps, reason) = server.apply(&strict(&site.update(3))).await;
     assert_eq!(steps, [Pending, Validating, Failed]);
     let object = format!("virtual host shop ({}): locations[0]", Id::clone(&shop));
@@ -314,8 +314,8 @@ async fn without_a_server_a_port_that_was_taken_meanwhile_does_not_keep_nginx_fr
     let mut agent = start(&state.path());
     let (mut server, _) = agent.accept().await;
     let mut site = Site::default();
-    site.host("fine", port, "1", nothing());
-    site.host("shop", taken, "1", nothing());
+    site.host("fine", port, "1", &nothing());
+    site.host("shop", taken, "1", &nothing());
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
     agent.kill().await;
     drop(server);

@@ -81,16 +81,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        conformance::given::id,
-        from_json,
+        Id, from_json,
         gateway::{ConfigVersion, LastApply, Quarantined, ServedKind},
     };
 
     fn check(status: &AgentStatus, expected: (VirtualHostState, Option<u64>, &str)) {
         let host = VirtualHostId::from_uuid(uuid::Uuid::from_u128(1));
         let agent = AgentSpec {
-            id: id(),
-            workspace_id: id(),
+            id: Id::from_uuid(uuid::Uuid::nil()),
+            workspace_id: Id::from_uuid(uuid::Uuid::nil()),
             name: from_json(serde_json::json!("edge")).unwrap(),
             labels: Default::default(),
             revision: RevisionNumber(1),

@@ -19,7 +19,7 @@ fn id<T>(number: u128) -> Id<T> {
     Id::from_uuid(uuid::Uuid::from_u128(number))
 }
 
-fn host(name: &str, more: Value) -> NewVirtualHost {
+fn host(name: &str, more: &Value) -> NewVirtualHost {
     let mut body = json!({
         "name": name, "server_name": format!("{name}.example"), "listen_port": 8080,
         "locations": [{"path": "/", "root": "/srv"}],
@@ -28,8 +28,8 @@ fn host(name: &str, more: Value) -> NewVirtualHost {
     from_json(body).unwrap()
 }
 
-fn projection(shop: Value, servers: Value, settings: Value) -> Projection {
-    let hosts = [(SHOP, host("shop", shop)), (BLOG, host("blog", json!({})))];
+fn projection(shop: &Value, servers: &Value, settings: Value) -> Projection {
+    let hosts = [(SHOP, host("shop", shop)), (BLOG, host("blog", &json!({})))];
     let upstream: NewUpstream = from_json(json!({"name": "api", "servers": servers})).unwrap();
     let hosts = hosts.map(|(number, it)| (id(number), Arc::new(it.parse().unwrap().0)));
     Projection {
@@ -40,8 +40,8 @@ fn projection(shop: Value, servers: Value, settings: Value) -> Projection {
     }
 }
 
-fn shop(more: Value) -> Projection {
-    projection(more, json!([{"address": "127.0.0.1:1"}]), json!({}))
+fn shop(more: &Value) -> Projection {
+    projection(more, &json!([{"address": "127.0.0.1:1"}]), json!({}))
 }
 
 fn blamed(projection: Projection, facts: &NginxFacts, complaint: &str) -> Vec<Blame> {
@@ -91,7 +91,7 @@ fn a_field_of_a_virtual_host() {
     let location = |more: Value| {
         let mut second = json!({"path": "/b", "root": "/srv"});
         second.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        shop(json!({"locations": [{"path": "/", "root": "/srv"}, second]}))
+        shop(&json!({"locations": [{"path": "/", "root": "/srv"}, second]}))
     };
     let directive = |name: &str, text: &str| location(json!({"custom_directives": {name: text}}));
     for (refused, field) in [
@@ -106,11 +106,11 @@ fn a_field_of_a_virtual_host() {
         (directive("limit_req", "zone=none burst=2"), "locations[1].custom_directives.limit_req"),
         (directive("limit_conn", "none 2"), "locations[1].custom_directives.limit_conn"),
         (
-            shop(json!({"custom_directives": {"client_max_body_size": "big"}})),
+            shop(&json!({"custom_directives": {"client_max_body_size": "big"}})),
             "custom_directives.client_max_body_size",
         ),
         (
-            shop(json!({"locations": [{"path": "/", "proxy_pass": "http://nowhere.invalid/"}]})),
+            shop(&json!({"locations": [{"path": "/", "proxy_pass": "http://nowhere.invalid/"}]})),
             "locations[0].proxy_pass: host not found in upstream",
         ),
     ] {
@@ -136,7 +136,7 @@ fn a_certificate_that_cannot_be_read() {
         };
         let certificates = [(id(CERTIFICATE), Arc::new(certificate))].into();
         let expected = format!("virtual host shop ({}): ssl_certificate_id: ", id::<()>(SHOP));
-        check(&Projection { certificates, ..shop(tls.clone()) }, &expected);
+        check(&Projection { certificates, ..shop(&tls) }, &expected);
     }
 }
 
@@ -144,20 +144,20 @@ fn a_certificate_that_cannot_be_read() {
 fn a_server_of_an_upstream() {
     let servers = json!([{"address": "127.0.0.1:1"}, {"address": "nowhere.invalid:80"}]);
     let expected = format!("upstream api ({}): servers[1]: host not found", id::<()>(API));
-    check(&projection(json!({}), servers, json!({})), &expected);
+    check(&projection(&json!({}), &servers, json!({})), &expected);
 }
 
 #[test]
 fn a_directive_of_the_settings() {
     let settings = json!({"nginx_directives": {"gzip": "maybe"}, "env_vars": {"A": "b"}});
-    let refused = projection(json!({}), json!([{"address": "127.0.0.1:1"}]), settings);
+    let refused = projection(&json!({}), &json!([{"address": "127.0.0.1:1"}]), settings);
     check(&refused, "the settings of the workspace: settings.nginx_directives.gzip: invalid value");
 }
 
 #[test]
 fn what_the_load_refuses_names_all_that_share_it() {
     let facts = NginxFacts { version: NginxVersion(1, 22, 1), build: [].into(), ipv6: true };
-    let elsewhere = shop(json!({"listen_port": 8081}));
+    let elsewhere = shop(&json!({"listen_port": 8081}));
     for (address, hosts) in
         [("0.0.0.0:8080", vec![BLOG]), ("[::]:8081", vec![SHOP]), ("0.0.0.0:1", vec![])]
     {
@@ -168,10 +168,10 @@ fn what_the_load_refuses_names_all_that_share_it() {
         assert!(found.iter().all(|it| it.field == "listen_port" && it.said == complaint));
     }
     let shared =
-        blamed(shop(json!({})), &facts, "bind() to 0.0.0.0:8080 failed (13: Permission denied)");
+        blamed(shop(&json!({})), &facts, "bind() to 0.0.0.0:8080 failed (13: Permission denied)");
     assert_eq!(shared.len(), 2);
     let zone = "limit_req \"a\" uses the \"$host\" key while previously it used the \"$uri\" key";
-    assert_eq!(blamed(shop(json!({})), &facts, zone)[0].object, Blamed::Settings);
-    assert!(blamed(shop(json!({})), &facts, "still could not bind()").is_empty());
-    assert!(blamed(shop(json!({})), &facts, "whatever \"a\" in b:7").is_empty());
+    assert_eq!(blamed(shop(&json!({})), &facts, zone)[0].object, Blamed::Settings);
+    assert!(blamed(shop(&json!({})), &facts, "still could not bind()").is_empty());
+    assert!(blamed(shop(&json!({})), &facts, "whatever \"a\" in b:7").is_empty());
 }

@@ -75,7 +75,7 @@ impl Directive {
         let Some(inside) = &self.block else { return vec![own] };
         let within = self.field.around(around);
         let inside = inside.iter().flat_map(|it| it.fields(&within));
-        iter::once(own.clone()).chain(inside).chain([own.clone()]).collect()
+        iter::once(own.clone()).chain(inside).chain([own]).collect()
     }
 
     fn write(&self, out: &mut String, depth: usize) -> fmt::Result {

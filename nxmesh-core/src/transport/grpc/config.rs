@@ -16,6 +16,14 @@ use crate::{
 
 /// What is not understood is not taken in part: the agent says so instead.
 pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
+    let (config_id, version) = (it.config_id.clone(), to_version(it.version));
+    match to_update(it) {
+        Ok(update) => ServerMessage::Config(Arc::new(update)),
+        Err(error) => ServerMessage::Unreadable { config_id, version, reason: error.to_string() },
+    }
+}
+
+pub(super) fn to_update(it: proto::ConfigUpdate) -> Result<ConfigUpdate> {
     let proto::ConfigUpdate {
         config_id,
         version,
@@ -26,31 +34,20 @@ pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
         checksum,
         on_refusal,
     } = it;
-    let on_refusal = to_on_refusal(on_refusal);
-    let version = to_version(version);
-    let read = || -> Result<Projection> {
-        let hosts =
-            virtual_hosts.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_host(it)?))));
-        let upstreams =
-            upstreams.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_upstream(it)?))));
-        let certificates =
-            certificates.into_values().map(|it| Ok((to_id(&it.id)?, Arc::new(to_certificate(it)))));
-        Ok(Projection {
-            virtual_hosts: hosts.collect::<Result<_>>()?,
-            upstreams: upstreams.collect::<Result<_>>()?,
-            certificates: certificates.collect::<Result<_>>()?,
-            settings: Arc::new(to_settings(global_settings.unwrap_or_default(), on_refusal)?),
-        })
+    let hosts = virtual_hosts.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_host(it)?))));
+    let upstreams =
+        upstreams.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_upstream(it)?))));
+    let certificates =
+        certificates.into_values().map(|it| Ok((to_id(&it.id)?, Arc::new(to_certificate(it)))));
+    let settings = to_settings(global_settings.unwrap_or_default(), to_on_refusal(on_refusal))?;
+    let projection = Projection {
+        virtual_hosts: hosts.collect::<Result<_>>()?,
+        upstreams: upstreams.collect::<Result<_>>()?,
+        certificates: certificates.collect::<Result<_>>()?,
+        settings: Arc::new(settings),
     };
-    match read() {
-        Ok(projection) => ServerMessage::Config(Arc::new(ConfigUpdate {
-            config_id,
-            version,
-            checksum,
-            projection: Arc::new(projection),
-        })),
-        Err(error) => ServerMessage::Unreadable { config_id, version, reason: error.to_string() },
-    }
+    let (version, projection) = (to_version(version), Arc::new(projection));
+    Ok(ConfigUpdate { config_id, version, checksum, projection })
 }
 
 pub(super) fn from_config(it: &ConfigUpdate) -> proto::ConfigUpdate {
