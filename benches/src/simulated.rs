@@ -140,6 +140,9 @@ impl Agent {
                     status: ApplyStatus::Success,
                     error_message: String::new(),
                     applied_at: chrono::DateTime::UNIX_EPOCH,
+                    checksum: String::new(),
+                    quarantined: Vec::new(),
+                    quarantined_total: 0,
                 };
                 outgoing.send(AgentMessage::ConfigStatus(status)).await?;
             }

@@ -36,6 +36,13 @@ async fn verdict(mesh: &TestMesh) -> Result<LastApply> {
     shown.last_apply.context("the agent says nothing")
 }
 
+/// A part that is refused is not held back: all is.
+async fn strict(mesh: &TestMesh) -> Result<()> {
+    let strict = MergePatch::new(json!({"settings": {"on_refusal": "strict"}}))?;
+    mesh.client.workspaces().update(mesh.workspace, &strict).await?;
+    Ok(())
+}
+
 async fn serves(port: u16, host: &str) -> bool {
     get(port, host, "/").await.is_ok_and(|(status, _)| status == 200)
 }
@@ -43,6 +50,7 @@ async fn serves(port: u16, host: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_is_held_is_told_and_heals_when_it_is_free() -> Result<()> {
     let mesh = TestMesh::start(&NginxBinary::packaged()?).await?;
+    strict(&mesh).await?;
     let port = free_port();
     mesh.serve(&mesh.host("old.example", port)).await?;
     let holder = TcpListener::bind("0.0.0.0:0")?;
@@ -92,14 +100,15 @@ async fn a_directive_that_fails_only_at_load_is_told_and_heals_when_it_is_taken_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nginx_refuses_changes_nothing_and_heals_when_it_is_mended() -> Result<()> {
     let mesh = TestMesh::start(&NginxBinary::packaged()?).await?;
+    strict(&mesh).await?;
     let port = free_port();
     let host = mesh.serve(&mesh.host("old.example", port)).await?;
     let broken = MergePatch::new(json!({"custom_directives": {"expires": "no such time"}}))?;
     mesh.client.virtual_hosts().update(host.id, &broken).await?;
     let refused = verdict(&mesh).await?;
     assert_eq!(refused.status, ApplyStatus::Failed);
-    let place = format!("in virtual-hosts/{}.conf:", host.id);
-    assert!(refused.error_message.contains(&place), "{refused:?}");
+    let field = format!("virtual host old.example ({}): custom_directives.expires: ", host.id);
+    assert!(refused.error_message.starts_with(&field), "{refused:?}");
     assert!(serves(port, "old.example").await);
     let mended = MergePatch::new(json!({"custom_directives": {"expires": "1h"}}))?;
     mesh.client.virtual_hosts().update(host.id, &mended).await?;
@@ -115,6 +124,7 @@ async fn what_nginx_refuses_changes_nothing_and_heals_when_it_is_mended() -> Res
 async fn a_master_that_is_killed_during_the_apply_is_replaced_by_one_with_the_old_configuration()
 -> Result<()> {
     let mesh = TestMesh::start(&NginxBinary::packaged()?).await?;
+    strict(&mesh).await?;
     let port = free_port();
     mesh.serve(&mesh.host("old.example", port)).await?;
     // A port that is held keeps the apply under way for some seconds.

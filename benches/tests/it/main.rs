@@ -12,6 +12,7 @@ mod logins;
 mod outage;
 mod partition;
 mod programs;
+mod quarantine;
 mod reloads;
 mod schemathesis;
 mod secrets;

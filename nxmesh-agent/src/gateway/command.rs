@@ -37,11 +37,11 @@ impl Engine {
             }
             CommandAction::GetStatus => Ok("a health report follows".to_owned()),
             // Even a test of it would run what `load_module` names.
-            CommandAction::ValidateConfig { config_content: _ } => Err(NginxError::Refused(
+            CommandAction::ValidateConfig { config_content: _ } => Err(NginxError::refused(
                 "this agent gives nginx only what it rendered itself: any other text may load code"
                     .to_owned(),
             )),
-            _ => Err(NginxError::Refused("this agent does not know the command".to_owned())),
+            _ => Err(NginxError::refused("this agent does not know the command".to_owned())),
         }
     }
 
@@ -65,6 +65,6 @@ impl Engine {
                 return Ok(());
             }
         }
-        Err(NginxError::Refused(format!("nginx's master process {} does not end", master.pid)))
+        Err(NginxError::refused(format!("nginx's master process {} does not end", master.pid)))
     }
 }

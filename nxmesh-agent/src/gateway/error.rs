@@ -30,9 +30,9 @@ pub enum NginxError {
         #[source]
         source: nxmesh_core::Error,
     },
-    /// nginx refuses, in its own words.
-    #[error("{0}")]
-    Refused(String),
+    /// nginx refuses, in its own words, or those who wrote what it refuses are told which of it.
+    #[error("{}", .0.join("; "))]
+    Refused(Vec<String>),
     /// nginx's master is gone.
     #[error("nginx's master process died")]
     Died,
@@ -65,6 +65,10 @@ impl NginxError {
             cause = error.source();
         }
         text
+    }
+
+    pub(crate) fn refused(why: impl Into<String>) -> Self {
+        Self::Refused(vec![why.into()])
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

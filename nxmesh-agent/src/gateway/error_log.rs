@@ -55,12 +55,14 @@ fn message(line: &str, level: &str, pid: i32) -> Option<String> {
     (said_by == pid).then(|| message.to_owned())
 }
 
-/// What `nginx -t` printed, without times and what is only said for company.
-pub(super) fn complaints(printed: &str, generation: &Path) -> String {
+/// What `nginx -t` printed, without times and what is only said for company: warnings stop
+/// nothing.
+pub(super) fn complaints(printed: &str, generation: &Path) -> Vec<String> {
     let folder = format!("{}/", generation.display());
     let lines = printed
         .lines()
-        .filter(|line| !line.ends_with("test failed") && !line.ends_with("syntax is ok"));
+        .filter(|line| !line.ends_with("test failed") && !line.ends_with("syntax is ok"))
+        .filter(|line| !line.contains("[warn] ") && !line.contains("[notice] "));
     let lines = lines.map(|line| {
         let line = line.strip_prefix("nginx: ").unwrap_or(line);
         // The same is printed with a time and a process id before it when it goes to a log.
@@ -71,8 +73,7 @@ pub(super) fn complaints(printed: &str, generation: &Path) -> String {
         };
         line.replace(&folder, "")
     });
-    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
-    lines.join("; ")
+    lines.filter(|line| !line.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -93,14 +94,15 @@ mod tests {
 
     #[test]
     fn complaints_are_what_a_person_needs() {
-        let printed = "nginx: [emerg] unknown directive \"x\" in /s/gen/3/virtual-hosts/a.conf:4\n\
+        let printed = "nginx: [warn] conflicting server name \"a\" on 0.0.0.0:80, ignored\n\
+                       nginx: [emerg] unknown directive \"x\" in /s/gen/3/virtual-hosts/a.conf:4\n\
                        nginx: configuration file /s/gen/3/nginx.conf test failed\n";
         let said = complaints(printed, Path::new("/s/gen/3"));
-        assert_eq!(said, "unknown directive \"x\" in virtual-hosts/a.conf:4");
+        assert_eq!(said, ["unknown directive \"x\" in virtual-hosts/a.conf:4"]);
         let printed = "2026/03/02 12:00:00 [emerg] 12#12: host not found in upstream \"nowhere\" in /s/gen/3/x.conf:1\n";
         assert_eq!(
             complaints(printed, Path::new("/s/gen/3")),
-            "host not found in upstream \"nowhere\" in x.conf:1"
+            ["host not found in upstream \"nowhere\" in x.conf:1"]
         );
     }
 }

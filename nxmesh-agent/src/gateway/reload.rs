@@ -82,7 +82,11 @@ impl Nginx {
             pause = (pause * 5 / 4).min(Duration::from_millis(10));
         }
         let said = [log.emergencies(master.pid), log.alerts(master.pid)].concat();
-        let said = if said.is_empty() { "nginx said nothing".to_owned() } else { summary(&said) };
+        let said = if said.is_empty() {
+            "nginx said nothing".to_owned()
+        } else {
+            summary(&said).join("; ")
+        };
         Err(NginxError::Unproven { waited_ms: began.elapsed().as_millis(), said })
     }
 
@@ -118,19 +122,19 @@ impl Proof<'_> {
 }
 
 /// Why nginx gave up, if it did: a port that is held is tried several times.
-fn final_reason(said: &[String]) -> Option<String> {
+fn final_reason(said: &[String]) -> Option<Vec<String>> {
     let tries = |it: &String| it.starts_with("bind() to ") && it.contains("failed (98:");
     let gave_up = said.iter().any(|it| !tries(it));
     gave_up.then(|| summary(said))
 }
 
 /// Each thing once.
-fn summary(said: &[String]) -> String {
-    let mut once: Vec<&str> = Vec::new();
+fn summary(said: &[String]) -> Vec<String> {
+    let mut once: Vec<String> = Vec::new();
     for line in said {
-        if !once.contains(&line.as_str()) {
-            once.push(line);
+        if !once.contains(line) {
+            once.push(line.clone());
         }
     }
-    once.join("; ")
+    once
 }

@@ -234,6 +234,9 @@ impl Link {
                     status,
                     error_message,
                     applied_at,
+                    checksum: String::new(),
+                    quarantined: Vec::new(),
+                    quarantined_total: 0,
                 }))
             }
             ServerMessage::Command(command) => Heard::Do(command),
@@ -264,13 +267,17 @@ impl Link {
     }
 
     fn status(&self, report: Report) -> AgentMessage {
-        let Report { identity, status, error_message } = report;
+        let Report { identity, status, error_message, checksum, quarantined, quarantined_total } =
+            report;
         AgentMessage::ConfigStatus(ConfigStatus {
             config_id: identity.config_id,
             version: identity.version,
             status,
             error_message,
             applied_at: self.clock.now(),
+            checksum,
+            quarantined,
+            quarantined_total,
         })
     }
 }

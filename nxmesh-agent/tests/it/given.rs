@@ -13,7 +13,7 @@ use nxmesh_core::{
     conformance::given::id,
     from_json,
     gateway::{
-        ConfigUpdate, NewVirtualHost, Projection, VirtualHostId,
+        ConfigUpdate, NewVirtualHost, Projection, Quarantined, VirtualHostId,
         link::{
             AgentLink, AgentMessage, ApplyStatus, ConfigStatus, Connector, Registration,
             RegistrationAnswer, ServerLink, ServerMessage,
@@ -198,23 +198,38 @@ impl Played {
 
     /// Sends a configuration; answers the steps that the agent reports, and its last words.
     pub(crate) async fn apply(&mut self, update: &Arc<ConfigUpdate>) -> (Vec<ApplyStatus>, String) {
+        let (steps, last) = self.settle(update).await;
+        (steps, last.error_message)
+    }
+
+    /// The same; answers what the agent holds back.
+    pub(crate) async fn apply_and_hold(
+        &mut self,
+        update: &Arc<ConfigUpdate>,
+    ) -> (Vec<ApplyStatus>, Vec<Quarantined>) {
+        let (steps, last) = self.settle(update).await;
+        assert_eq!(last.checksum == update.checksum, last.quarantined.is_empty(), "{last:?}");
+        assert_eq!(last.quarantined.len(), last.quarantined_total as usize);
+        (steps, last.quarantined)
+    }
+
+    async fn settle(&mut self, update: &Arc<ConfigUpdate>) -> (Vec<ApplyStatus>, ConfigStatus) {
         self.send(ServerMessage::Config(Arc::clone(update))).await;
         let mut steps = Vec::new();
         loop {
-            let status = self
+            let last = self
                 .find(|message| match message {
                     AgentMessage::ConfigStatus(status) => Some(status),
                     _ => None,
                 })
                 .await;
-            let ConfigStatus { config_id, status, error_message, .. } = status;
-            assert_eq!(config_id, update.config_id);
-            steps.push(status);
+            assert_eq!(last.config_id, update.config_id);
+            steps.push(last.status);
             if matches!(
-                status,
+                last.status,
                 ApplyStatus::Success | ApplyStatus::Failed | ApplyStatus::RolledBack
             ) {
-                return (steps, error_message);
+                return (steps, last);
             }
         }
     }
@@ -268,6 +283,13 @@ pub(crate) fn config_with(
     })
 }
 
+/// The same, of which all is served or nothing.
+pub(crate) fn strict(update: &Arc<ConfigUpdate>) -> Arc<ConfigUpdate> {
+    let mut projection = Projection::clone(&update.projection);
+    projection.settings = Arc::new(from_json(json!({"on_refusal": "strict"})).unwrap());
+    Arc::new(ConfigUpdate { projection: Arc::new(projection), ..ConfigUpdate::clone(update) })
+}
+
 /// Many virtual hosts, the same in each version but for the first one's header.
 pub(crate) struct Fleet {
     ids: Vec<VirtualHostId>,
@@ -313,11 +335,29 @@ pub(crate) fn free_port() -> u16 {
 
 /// The text of the header that nginx answers with.
 pub(crate) async fn answered(port: u16) -> Option<String> {
+    headers(port, "localhost").await
+}
+
+/// The same, by the virtual host with this name.
+pub(crate) async fn headers(port: u16, name: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.ok()?;
+    stream.write_all(format!("GET / HTTP/1.0\r\nHost: {name}\r\n\r\n").as_bytes()).await.ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await.ok()?;
     text.lines().find_map(|line| line.strip_prefix("X-Text: ")).map(str::to_owned)
+}
+
+/// The children of nginx's master.
+pub(crate) fn workers(state: &Path) -> Vec<i32> {
+    let master = nginx_pid(state).unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+    children.unwrap().split_whitespace().map(|it| it.parse().unwrap()).collect()
+}
+
+/// The same, once none of those before is left: nginx has loaded since.
+pub(crate) async fn workers_after(state: &Path, before: &[i32]) -> Vec<i32> {
+    until("other workers", async || !workers(state).iter().any(|it| before.contains(it))).await;
+    workers(state)
 }
 
 pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {

@@ -12,6 +12,7 @@ mod bodies;
 mod commands;
 mod given;
 mod program;
+mod quarantine;
 mod recover;
 mod rollback;
 mod silence;

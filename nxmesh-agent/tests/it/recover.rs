@@ -11,7 +11,7 @@ use nxmesh_core::gateway::link::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::given::{State, answered, config, free_port, nginx_pid, start, until};
+use crate::given::{State, answered, config, free_port, nginx_pid, start, strict, until};
 
 fn target(state: &Path, link: &str) -> PathBuf {
     fs::canonicalize(state.join(link)).unwrap()
@@ -135,12 +135,17 @@ async fn a_port_that_somebody_took_meanwhile_is_told_and_served_again_when_it_is
     .await;
     let mut agent = start(&state.path());
     let (mut server, registration) = agent.accept().await;
-    // Nothing is proven, so whatever the server wants is sent again, and its fate told.
-    assert_eq!(registration.config_checksum, "");
-    let (steps, reason) = server.apply(&config(2, port, "two")).await;
+    // It is not proven, so whatever the server wants is sent again, and its fate told.
+    assert_ne!(registration.config_checksum, "sum2");
+    let (steps, reason) = server.apply(&strict(&config(2, port, "two"))).await;
     assert_eq!(steps.last(), Some(&RolledBack));
     assert!(reason.contains("(98: "), "{reason}");
+    let (steps, held) = server.apply_and_hold(&config(2, port, "two")).await;
+    assert_eq!((steps.last(), held.len()), (Some(&Success), 1));
+    assert_eq!((held[0].field.as_str(), held[0].running_revision), ("listen_port", None));
+    assert!(held[0].error.contains("(98: "), "{held:?}");
     drop(holder);
+    assert_eq!(server.apply(&config(2, port, "two")).await.0.last(), Some(&Success));
     until_served_by_another(&state.path(), before, port, "two").await;
     until("the proof to be told", async || {
         let told = server.find(|message| match message {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use nxmesh_core::gateway::link::ApplyStatus::{RolledBack, Success};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::given::{Fleet, State, nginx_pid, served, start, until};
+use crate::given::{Fleet, State, served, start, until, workers};
 
 fn signal(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
@@ -32,12 +32,6 @@ fn while_loading(
         thread::sleep(after);
         what();
     })
-}
-
-fn workers(state: &Path) -> Vec<i32> {
-    let master = nginx_pid(state).unwrap();
-    let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap();
-    children.split_whitespace().map(|it| it.parse().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

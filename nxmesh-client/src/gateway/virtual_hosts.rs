@@ -1,7 +1,7 @@
 use futures::Stream;
 use nxmesh_core::{
     ETag, MergePatch, Page, PageRequest,
-    gateway::{NewVirtualHost, VirtualHost, VirtualHostId},
+    gateway::{NewVirtualHost, VirtualHost, VirtualHostId, VirtualHostStatus},
     tenancy::WorkspaceId,
 };
 
@@ -40,6 +40,14 @@ impl VirtualHosts {
     /// `NOT_FOUND`.
     pub async fn get(&self, id: VirtualHostId) -> Result<VirtualHost> {
         self.client.fetch(Call::get(format!("virtual-hosts/{id}"))).await
+    }
+
+    /// How one is on each agent that should serve it, oldest agent first.
+    pub fn status(
+        &self,
+        id: VirtualHostId,
+    ) -> impl Stream<Item = Result<VirtualHostStatus>> + Send + Unpin + use<> {
+        paging::items(self.client.clone(), Call::get(format!("virtual-hosts/{id}/status")))
     }
 
     /// Makes one.

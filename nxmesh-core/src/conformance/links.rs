@@ -11,7 +11,8 @@ use super::given::{at, id};
 use crate::{
     Error, ErrorKind, RevisionNumber, Secret, from_json,
     gateway::{
-        ConfigUpdate, DeploymentMode, NewUpstream, NewVirtualHost, Projection,
+        ConfigUpdate, DeploymentMode, NewUpstream, NewVirtualHost, Projection, Quarantined,
+        ServedKind,
         link::{
             AgentEvent, AgentLink, AgentMessage, Alert, ApplyStatus, Command, CommandAction,
             ConfigStatus, HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerLink,
@@ -80,6 +81,9 @@ pub fn agent_messages() -> Vec<AgentMessage> {
             status,
             error_message,
             applied_at,
+            checksum: "abc-def".into(),
+            quarantined: held(),
+            quarantined_total: 2,
         })
     });
     let event = AgentEvent {
@@ -125,6 +129,18 @@ pub fn server_messages() -> Vec<ServerMessage> {
     .collect()
 }
 
+fn held() -> Vec<Quarantined> {
+    let one = |kind, running_revision| Quarantined {
+        kind,
+        id: *id::<()>().as_uuid(),
+        name: "a".into(),
+        field: "locations[0].root".into(),
+        error: "no".into(),
+        running_revision,
+    };
+    vec![one(ServedKind::VirtualHost, Some(RevisionNumber(0))), one(ServedKind::Upstream, None)]
+}
+
 fn config() -> ConfigUpdate {
     let upstream: NewUpstream = from_json(json!({
         "name": "api", "algorithm": "ip_hash", "keepalive_connections": 0,
@@ -146,8 +162,10 @@ fn config() -> ConfigUpdate {
         ],
     }))
     .unwrap();
-    let settings =
-        from_json(json!({"nginx_directives": {"gzip": "on"}, "env_vars": {"A": "b"}})).unwrap();
+    let settings = from_json(
+        json!({"nginx_directives": {"gzip": "on"}, "env_vars": {"A": "b"}, "on_refusal": "strict"}),
+    )
+    .unwrap();
     let projection = Projection {
         virtual_hosts: BTreeMap::from([(id(), Arc::new(host.parse().unwrap().0))]),
         upstreams: BTreeMap::from([(upstream_id, Arc::new(upstream.parse().unwrap()))]),

@@ -90,6 +90,10 @@ impl EventType {
     pub const CONFIG_APPLIED: &str = "config.applied";
     /// An agent has told of trouble.
     pub const HEALTH_ALERT: &str = "health.alert";
+    /// An agent holds a virtual host back, because its nginx refuses it.
+    pub const VIRTUAL_HOST_QUARANTINED: &str = "virtual_host.quarantined";
+    /// An agent does not hold a virtual host back any more.
+    pub const VIRTUAL_HOST_RELEASED: &str = "virtual_host.released";
     /// An API key was revoked.
     pub const API_KEY_REVOKED: &str = "api_key.revoked";
 

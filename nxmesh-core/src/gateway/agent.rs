@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     gateway::{
-        ConfigVersion, LabelSelector, Labels, labels,
+        ConfigVersion, LabelSelector, Labels, Quarantined, labels,
         link::{ApplyStatus, ServerLink},
     },
     tenancy::{OrganizationId, WorkspaceId},
@@ -58,6 +58,14 @@ pub struct Agent {
     /// What became of the last configuration.
     #[serde(default)]
     pub last_apply: Option<LastApply>,
+    /// What it holds back because its nginx refuses it, the first 100; in lists it is left out.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub quarantined: Vec<Quarantined>,
+    /// How many objects it holds back in all.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub quarantined_total: u32,
     /// The revision that last changed name or labels.
     #[serde(default)]
     pub revision: RevisionNumber,
@@ -76,7 +84,8 @@ pub enum AgentState {
     Pending,
     /// Connected, and all is well.
     Online,
-    /// Connected, but nginx is down, or the last configuration was refused or rolled back.
+    /// Connected, but nginx is down, or the last configuration was refused or rolled back, or a
+    /// part of it is held back.
     Degraded,
     /// Its stream is gone, or three heartbeats are missed.
     Offline,
@@ -199,6 +208,12 @@ pub struct AgentStatus {
     /// What its nginx is proven to serve; `None` for nothing yet.
     #[serde(default)]
     pub serving: Option<ConfigVersion>,
+    /// See [`Agent::quarantined`].
+    #[serde(default)]
+    pub quarantined: Vec<Quarantined>,
+    /// See [`Agent::quarantined_total`].
+    #[serde(default)]
+    pub quarantined_total: u32,
 }
 
 impl AgentStatus {
@@ -212,7 +227,8 @@ impl AgentStatus {
         let stopped = self.health.as_ref().is_some_and(|it| it.nginx_status == NginxState::Stopped);
         let refused =
             |it: &LastApply| matches!(it.status, ApplyStatus::Failed | ApplyStatus::RolledBack);
-        if stopped || self.last_apply.as_ref().is_some_and(refused) {
+        let holds_back = self.quarantined_total > 0;
+        if stopped || holds_back || self.last_apply.as_ref().is_some_and(refused) {
             return AgentState::Degraded;
         }
         AgentState::Online
@@ -269,6 +285,8 @@ impl AgentRecord {
             health,
             last_apply,
             serving: _,
+            quarantined,
+            quarantined_total,
         } = self.status;
         Agent {
             id,
@@ -285,6 +303,8 @@ impl AgentRecord {
             labels,
             health,
             last_apply,
+            quarantined,
+            quarantined_total,
             revision,
             created_at,
             updated_at,

@@ -9,7 +9,7 @@ use crate::{
     Actor, Clock, Trail,
     events::{EventType, NewEvent},
     gateway::{
-        AgentId, AgentSpec, AgentStatus, Snapshot,
+        AgentId, AgentSpec, AgentStatus, Quarantined, Snapshot,
         fleet::Outcome,
         link::{Alert, ApplyStatus, ConfigStatus, MAX_ALERTS},
     },
@@ -55,7 +55,7 @@ impl About {
         took: Option<Duration>,
         now: DateTime<Utc>,
     ) -> NewEvent {
-        let ConfigStatus { config_id, version, status, error_message, applied_at: _ } = report;
+        let ConfigStatus { config_id, version, status, error_message, .. } = report;
         let mut data = json!({
             "config_id": config_id,
             "version": version,
@@ -66,7 +66,41 @@ impl About {
         if !error_message.is_empty() {
             data["error_message"] = json!(cut(error_message));
         }
+        if report.quarantined_total > 0 {
+            data["quarantined_total"] = json!(report.quarantined_total);
+        }
         self.event(EventType::CONFIG_APPLIED, data, now)
+    }
+
+    /// Which virtual hosts it holds back now and did not before, and the other way round. Those
+    /// that neither tells of are unknown.
+    pub(crate) fn quarantined(
+        self,
+        before: &[Quarantined],
+        after: &[Quarantined],
+        now: DateTime<Utc>,
+    ) -> Vec<NewEvent> {
+        let is_in = |list: &[Quarantined], it: &Quarantined| {
+            list.iter().any(|other| (other.kind, other.id) == (it.kind, it.id))
+        };
+        let held = after.iter().filter(|it| !is_in(before, it)).filter_map(|it| {
+            let Quarantined { name, field, error, running_revision, .. } = it;
+            let mut data = json!({
+                "virtual_host_id": it.virtual_host()?,
+                "name": name,
+                "error": error,
+                "running_revision": running_revision,
+            });
+            if !field.is_empty() {
+                data["field"] = json!(field);
+            }
+            Some(self.event(EventType::VIRTUAL_HOST_QUARANTINED, data, now))
+        });
+        let released = before.iter().filter(|it| !is_in(after, it)).filter_map(|it| {
+            let data = json!({"virtual_host_id": it.virtual_host()?, "name": it.name});
+            Some(self.event(EventType::VIRTUAL_HOST_RELEASED, data, now))
+        });
+        held.chain(released).collect()
     }
 
     /// It has told of trouble.

@@ -58,7 +58,7 @@ impl Agents {
         Self { context }
     }
 
-    /// Those of a workspace, in order of creation, without their health.
+    /// Those of a workspace, in order of creation, without their health and what they hold back.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace.
@@ -74,7 +74,11 @@ impl Agents {
         let alive_since = self.context.alive_since();
         let filter = AgentFilter { state, label_selector, alive_since };
         let agents = self.context.store.agents(of, &filter, page).await?;
-        Ok(agents.map(|agent| Agent { health: None, ..agent.show(alive_since) }))
+        Ok(agents.map(|agent| Agent {
+            health: None,
+            quarantined: Vec::new(),
+            ..agent.show(alive_since)
+        }))
     }
 
     /// One agent.

@@ -122,22 +122,34 @@ impl Convergence {
         match status.status {
             ApplyStatus::Pending | ApplyStatus::Validating | ApplyStatus::Applying => return,
             ApplyStatus::Success => {
-                self.verified.clone_from(&update.checksum);
-                self.verified_revision = update.version;
-                self.failures = 0;
                 self.doubtful = false;
-                self.not_before = None;
+                self.verified_revision = update.version;
+                // A part may be held back: then it is tried again, as all that is refused.
+                let whole = status.checksum.is_empty() || status.checksum == update.checksum;
+                if whole {
+                    self.verified.clone_from(&update.checksum);
+                    self.failures = 0;
+                    self.not_before = None;
+                } else {
+                    self.verified.clone_from(&status.checksum);
+                    self.try_later(&update, now, jitter);
+                }
             }
             ApplyStatus::Failed | ApplyStatus::RolledBack => {
                 self.doubtful = true;
-                if self.desired.as_ref().is_some_and(|it| it.checksum == update.checksum) {
-                    self.not_before = Some(now + backoff(self.failures, jitter));
-                    self.failures = self.failures.saturating_add(1);
-                }
+                self.try_later(&update, now, jitter);
             }
         }
         if self.in_flight.as_ref().is_some_and(|it| known(&it.update)) {
             self.in_flight = None;
+        }
+    }
+
+    /// What was refused waits, longer each time, unless something else is wanted by now.
+    fn try_later(&mut self, refused: &ConfigUpdate, now: Instant, jitter: f64) {
+        if self.desired.as_ref().is_some_and(|it| it.checksum == refused.checksum) {
+            self.not_before = Some(now + backoff(self.failures, jitter));
+            self.failures = self.failures.saturating_add(1);
         }
     }
 
@@ -185,6 +197,9 @@ mod tests {
             status,
             error_message: String::new(),
             applied_at: DateTime::UNIX_EPOCH,
+            checksum: String::new(),
+            quarantined: Vec::new(),
+            quarantined_total: 0,
         }
     }
 
@@ -236,6 +251,27 @@ mod tests {
             assert_eq!(it.next(now), Next::WaitUntil(due));
             now = due;
         }
+    }
+
+    #[test]
+    fn what_is_served_in_part_is_sent_again_for_ever_with_backoff() {
+        let mut now = Instant::now();
+        let mut it = Convergence::new(String::new(), RevisionNumber(1), None);
+        it.want(update(1));
+        let part = ConfigStatus { checksum: "sum1-held".into(), ..status(1, ApplyStatus::Success) };
+        for wait in [1, 2, 4, 8, 16, 30, 30] {
+            assert_eq!(it.next(now), Next::Send(update(1)));
+            it.settled(&part, now, 0.0);
+            it.reported("sum1-held", RevisionNumber(1));
+            assert_eq!((it.verified(), it.behind()), ("sum1-held", Some(1)));
+            let due = now + Duration::from_secs(wait);
+            assert_eq!(it.next(now), Next::WaitUntil(due));
+            now = due;
+        }
+        it.want(update(2));
+        assert_eq!(it.next(now), Next::Send(update(2)), "mended, it goes out at once");
+        it.settled(&status(2, ApplyStatus::Success), now, 0.0);
+        assert_eq!((it.next(now), it.behind()), (Next::Rest, None));
     }
 
     #[test]

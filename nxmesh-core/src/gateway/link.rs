@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Result, RevisionNumber, Secret,
-    gateway::{AgentId, ConfigUpdate, DeploymentMode, Labels},
+    gateway::{AgentId, ConfigUpdate, DeploymentMode, Labels, Quarantined},
 };
 
 /// How many messages may wait in each direction before the sender waits too.
@@ -270,6 +270,13 @@ pub struct ConfigStatus {
     pub error_message: String,
     /// When this was so.
     pub applied_at: DateTime<Utc>,
+    /// Names the content that is served with success. Where a part is held back it is not the
+    /// update's: that, `-`, and what is held back. Empty from an agent that holds nothing back.
+    pub checksum: String,
+    /// What is held back; the first [`MAX_QUARANTINED`](crate::gateway::MAX_QUARANTINED).
+    pub quarantined: Vec<Quarantined>,
+    /// How many objects are held back in all.
+    pub quarantined_total: u32,
 }
 
 /// The steps of an apply. The last three are final.

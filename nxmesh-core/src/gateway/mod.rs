@@ -23,6 +23,7 @@ mod target;
 mod upstream;
 mod upstreams;
 mod virtual_host;
+mod virtual_host_status;
 mod virtual_hosts;
 
 mod admission;
@@ -34,6 +35,7 @@ mod convergence;
 mod dispatch;
 mod fleet;
 mod project;
+mod quarantined;
 mod queue;
 pub(crate) mod session;
 mod snapshots;
@@ -63,6 +65,7 @@ pub use self::{
     },
     names::{ObjectName, ServerAddress, ServerName},
     projection::{ConfigUpdate, ConfigVersion, Projection},
+    quarantined::{MAX_QUARANTINED, Quarantined},
     revisions::Revisions,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,
@@ -80,5 +83,6 @@ pub use self::{
         MAX_LOCATIONS, MAX_SERVER_NAMES, NewVirtualHost, ServerNames, VirtualHost, VirtualHostId,
         VirtualHostSpec,
     },
+    virtual_host_status::{VirtualHostState, VirtualHostStatus},
     virtual_hosts::VirtualHosts,
 };

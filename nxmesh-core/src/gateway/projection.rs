@@ -52,6 +52,19 @@ impl ConfigUpdate {
         ConfigVersion { version: self.version, checksum: self.checksum.clone() }
     }
 
+    /// Whether an agent that serves this serves the content of the update, but perhaps for what it
+    /// holds back.
+    pub(crate) fn is_served_as(&self, checksum: &str) -> bool {
+        let held_back = checksum.strip_prefix(&self.checksum);
+        held_back.is_some_and(|it| it.is_empty() || it.starts_with('-'))
+    }
+
+    /// The name of this content without a part of it, which this names.
+    #[must_use]
+    pub fn checksum_without(&self, held_back: &str) -> String {
+        format!("{}-{held_back}", self.checksum)
+    }
+
     /// What an update with this content is called.
     pub(crate) fn id(version: RevisionNumber, checksum: &str) -> String {
         format!("{version}-{}", checksum.get(..12).unwrap_or(checksum))

@@ -15,7 +15,7 @@ use crate::{
     clock::new_id,
     events::NewEvent,
     gateway::{
-        AgentId, AgentState, AgentStatus, SessionId,
+        AgentId, AgentState, AgentStatus, MAX_QUARANTINED, SessionId,
         admission::{self, Admission},
         agent_events::About,
         context::Context,
@@ -35,7 +35,7 @@ pub(crate) use self::silence::Silence;
 /// How many commands may wait for their answer; an older one is given up for a newer.
 const MAX_PENDING: usize = 64;
 /// How many events may wait for a store that is away.
-const MAX_UNTOLD: usize = 64;
+const MAX_UNTOLD: usize = 4 * MAX_QUARANTINED;
 /// How long a message may wait for an agent that does not read.
 const SEND_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -272,13 +272,17 @@ impl Session {
                 let took = self.convergence.under_way(&report.config_id, took);
                 self.convergence.settled(&report, Instant::now(), rand::random());
                 let verified = self.convergence.verified();
-                match status::note_apply(&mut self.status, &report, verified, now) {
-                    true => {
-                        self.tell([self.about.applied(&report, took, now)]);
-                        self.record().await
-                    }
-                    false => Ok(()),
+                let before = self.status.clone();
+                if !status::note_apply(&mut self.status, &report, verified, now) {
+                    return Ok(());
                 }
+                // What is held back is tried again and again: only what changed is told.
+                if !status::is_repeated(&before, &self.status) {
+                    self.tell([self.about.applied(&report, took, now)]);
+                }
+                let (before, after) = (&before.quarantined, &self.status.quarantined);
+                self.tell(self.about.quarantined(before, after, now));
+                self.record().await
             }
             AgentMessage::Event(event) => {
                 self.answered(&event);

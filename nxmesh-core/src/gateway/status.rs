@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     RevisionNumber,
     gateway::{
-        AgentHealth, AgentStatus, ConfigUpdate, ConfigVersion, LastApply, NginxState,
+        AgentHealth, AgentStatus, ConfigUpdate, ConfigVersion, LastApply, MAX_QUARANTINED,
+        NginxState, Quarantined,
         link::{ApplyStatus, ConfigStatus, HealthReport, Registration},
     },
 };
@@ -79,6 +80,9 @@ pub(crate) fn note_apply(
             if report.config_id == ConfigUpdate::id(report.version, verified) {
                 status.serving = serving(report.version, verified);
             }
+            let told = report.quarantined.iter().take(MAX_QUARANTINED).cloned();
+            status.quarantined = told.map(Quarantined::cut).collect();
+            status.quarantined_total = report.quarantined_total;
         }
         ApplyStatus::Failed | ApplyStatus::RolledBack => {}
     }
@@ -90,6 +94,20 @@ pub(crate) fn note_apply(
         at: report.applied_at,
     });
     true
+}
+
+/// Whether the last apply came to what the one before did, with a part held back.
+pub(crate) fn is_repeated(before: &AgentStatus, after: &AgentStatus) -> bool {
+    let settled = |it: &AgentStatus| {
+        it.last_apply
+            .as_ref()
+            .map(|it| (it.config_id.clone(), it.status))
+            .filter(|it| it.1 == ApplyStatus::Success)
+    };
+    after.quarantined_total > 0
+        && settled(before) == settled(after)
+        && before.quarantined_total == after.quarantined_total
+        && before.quarantined == after.quarantined
 }
 
 fn serving(version: RevisionNumber, checksum: &str) -> Option<ConfigVersion> {
@@ -110,6 +128,9 @@ mod tests {
             status: ApplyStatus::Success,
             error_message: String::new(),
             applied_at: now,
+            checksum: String::new(),
+            quarantined: Vec::new(),
+            quarantined_total: 0,
         };
         // Sent by another server, which alone knows the content.
         note_apply(&mut status, &report, "ffffffffffffffff", now);

@@ -7,7 +7,7 @@ use crate::{
     clock::new_id,
     gateway::{
         GatewayWrite, NewVirtualHost, Snapshot, TargetAgents, VirtualHost, VirtualHostId,
-        VirtualHostSpec,
+        VirtualHostSpec, VirtualHostStatus,
         change_set::Edit,
         conflict,
         context::{Context, Decision, Shared},
@@ -52,6 +52,31 @@ impl VirtualHosts {
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub async fn get(&self, actor: &Actor, id: VirtualHostId) -> Result<VirtualHost> {
         self.held(actor, id, Permission::Read).await
+    }
+
+    /// How it is on each agent that should serve it, in order of their creation.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound).
+    pub async fn status(
+        &self,
+        actor: &Actor,
+        id: VirtualHostId,
+        page: PageRequest,
+    ) -> Result<Page<VirtualHostStatus>> {
+        let host = self.held(actor, id, Permission::Read).await?;
+        let published = self.context.snapshots.get(host.workspace_id).await?;
+        let agents = published.snapshot.agents().values();
+        let meant = agents.filter(|it| host.target_agents.matches(it.id, &it.labels));
+        let Page { data, meta } = page.of(meant);
+        let mut found = Vec::with_capacity(data.len());
+        for agent in data {
+            // One that is deleted meanwhile serves nothing.
+            let Some(desired) = published.update_for(agent.id) else { continue };
+            let Some(record) = self.context.store.agent(agent.id).await? else { continue };
+            found.push(VirtualHostStatus::of(id, agent, &record.status, &desired));
+        }
+        Ok(Page { data: found, meta })
     }
 
     /// The virtual host, if the actor may do this there. It says which workspace it is in; what

@@ -44,7 +44,7 @@ pub use self::{
     role::Role,
     settings::{
         EnvName, EnvValue, MAX_ENV_NAME_BYTES, MAX_ENV_VALUE_BYTES, MAX_ENV_VARS, NewSettings,
-        Settings,
+        OnRefusal, Settings,
     },
     signing_key::{SealedSigningKey, SigningKey},
     slug::{MAX_SLUG_CHARS, Slug},

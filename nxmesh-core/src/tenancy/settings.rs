@@ -28,6 +28,22 @@ pub struct Settings {
     /// whoever may read the workspace sees the values, and nginx's files contain them.
     #[serde(default)]
     pub env_vars: BTreeMap<EnvName, EnvValue>,
+    /// What agents do when nginx refuses a part of what they should serve.
+    #[serde(default)]
+    pub on_refusal: OnRefusal,
+}
+
+/// What an agent does when nginx refuses a part of what it should serve.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum OnRefusal {
+    /// That part is held back: its last good version goes on, or it is left out. All else goes
+    /// live.
+    #[default]
+    Quarantine,
+    /// Nothing goes live: what was served before goes on.
+    Strict,
 }
 
 /// What a caller writes of [`Settings`].
@@ -42,6 +58,9 @@ pub struct NewSettings {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<EnvName, EnvValue>))]
     pub env_vars: BTreeMap<String, String>,
+    /// See [`Settings::on_refusal`].
+    #[serde(default)]
+    pub on_refusal: OnRefusal,
 }
 
 text_type! {
@@ -70,15 +89,16 @@ impl NewSettings {
             let name = problems.take(&at, EnvName::parse(name.as_str()));
             name.zip(value)
         });
-        Settings { nginx_directives, env_vars: env_vars.collect() }
+        Settings { nginx_directives, env_vars: env_vars.collect(), on_refusal: self.on_refusal }
     }
 }
 
 impl From<Settings> for NewSettings {
     fn from(settings: Settings) -> Self {
-        let Settings { nginx_directives, env_vars } = settings;
+        let Settings { nginx_directives, env_vars, on_refusal } = settings;
         let env_vars = env_vars.into_iter().map(|(name, value)| (name.into(), value.into()));
-        Self { nginx_directives: nginx_directives.into(), env_vars: env_vars.collect() }
+        let env_vars = env_vars.collect();
+        Self { nginx_directives: nginx_directives.into(), env_vars, on_refusal }
     }
 }
 

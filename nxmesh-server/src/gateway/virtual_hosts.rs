@@ -2,7 +2,7 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 use nxmesh_core::{
     Mesh, Page,
-    gateway::{NewVirtualHost, VirtualHost},
+    gateway::{NewVirtualHost, VirtualHost, VirtualHostStatus},
     tenancy::Workspace,
 };
 
@@ -38,6 +38,15 @@ pub(super) async fn get(
     let found = mesh.gateway().virtual_hosts().get(&actor, id).await?;
     let tag = found.etag();
     Ok(Object(found, tag))
+}
+
+pub(super) async fn status(
+    State(mesh): State<Mesh>,
+    Authenticated(actor): Authenticated,
+    IdPath(id): IdPath<VirtualHost>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<Page<VirtualHostStatus>>, ApiError> {
+    Ok(Json(mesh.gateway().virtual_hosts().status(&actor, id, page).await?))
 }
 
 pub(super) async fn update(

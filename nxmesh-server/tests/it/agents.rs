@@ -214,6 +214,9 @@ async fn what_does_not_concern_an_agent_is_not_sent_to_it() {
             status,
             error_message,
             applied_at,
+            checksum: String::new(),
+            quarantined: Vec::new(),
+            quarantined_total: 0,
         })
     };
     link.outgoing.send(settle(&first.config_id, first.version)).await.unwrap();

@@ -19,10 +19,10 @@ use tokio_tungstenite::{
 use crate::given::{Given, host, server, server_on_sqlite, upstream};
 
 /// A WebSocket, as anybody would open one.
-struct Socket(WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>);
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>);
 
 impl Socket {
-    async fn open(given: &Given, more: &str) -> Self {
+    pub(crate) async fn open(given: &Given, more: &str) -> Self {
         let token = given.client.auth().access_token().unwrap();
         Self::open_as(given, token.expose(), more).await
     }
@@ -38,7 +38,7 @@ impl Socket {
     }
 
     /// The next message, but pings.
-    async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         let hear = async {
             loop {
                 match self.0.next().await.unwrap().unwrap() {
@@ -53,13 +53,13 @@ impl Socket {
         tokio::time::timeout(Duration::from_secs(20), hear).await.expect("nothing was said")
     }
 
-    async fn subscribe(&mut self, patterns: &[&str], filter: Value) {
+    pub(crate) async fn subscribe(&mut self, patterns: &[&str], filter: Value) {
         self.say(json!({"action": "subscribe", "events": patterns, "filter": filter})).await;
         assert_eq!(self.hear().await["type"], "subscribed");
     }
 
     /// Until an event of this type comes; answers all types before it, and its data.
-    async fn until(&mut self, event_type: &str) -> (Vec<String>, Value) {
+    pub(crate) async fn until(&mut self, event_type: &str) -> (Vec<String>, Value) {
         let mut before = Vec::new();
         loop {
             let heard = self.hear().await;
@@ -106,6 +106,9 @@ async fn what_agents_do_is_told_as_the_source_says() {
             status: ApplyStatus::RolledBack,
             error_message: "no such host".into(),
             applied_at: chrono::DateTime::UNIX_EPOCH,
+            checksum: String::new(),
+            quarantined: Vec::new(),
+            quarantined_total: 0,
         };
         link.outgoing.send(AgentMessage::ConfigStatus(status)).await.unwrap();
         let (_, applied) = socket.until("config.applied").await;

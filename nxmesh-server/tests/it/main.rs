@@ -25,6 +25,7 @@ mod metrics;
 mod openapi;
 mod organizations;
 mod previews;
+mod quarantine;
 mod revisions;
 mod upstreams;
 mod virtual_hosts;

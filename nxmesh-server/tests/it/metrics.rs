@@ -155,6 +155,9 @@ async fn agents_are_counted_by_how_they_are() {
                 status,
                 error_message: String::new(),
                 applied_at: Default::default(),
+                checksum: String::new(),
+                quarantined: Vec::new(),
+                quarantined_total: 0,
             };
             link.outgoing.send(AgentMessage::ConfigStatus(status)).await.unwrap();
         };

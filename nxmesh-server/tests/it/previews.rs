@@ -244,6 +244,9 @@ async fn settle(server: &Given, id: AgentId, link: &AgentLink, update: &ConfigUp
         status: ApplyStatus::Success,
         error_message: String::new(),
         applied_at: DateTime::UNIX_EPOCH,
+        checksum: String::new(),
+        quarantined: Vec::new(),
+        quarantined_total: 0,
     };
     link.outgoing.send(AgentMessage::ConfigStatus(report)).await.unwrap();
     running(server, id, Some(&named(update))).await;

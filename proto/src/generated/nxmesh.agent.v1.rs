@@ -176,6 +176,9 @@ pub struct ConfigUpdate {
     /// Addition: names this content. Opaque to the agent, which reports it back.
     #[prost(string, tag = "100")]
     pub checksum: ::prost::alloc::string::String,
+    /// Addition: what to do when nginx refuses a part of this.
+    #[prost(enumeration = "OnRefusal", tag = "102")]
+    pub on_refusal: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VirtualHost {
@@ -314,7 +317,7 @@ pub struct GlobalSettings {
         ::prost::alloc::string::String,
     >,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConfigStatus {
     #[prost(string, tag = "1")]
     pub config_id: ::prost::alloc::string::String,
@@ -326,6 +329,35 @@ pub struct ConfigStatus {
     pub error_message: ::prost::alloc::string::String,
     #[prost(int64, tag = "5")]
     pub applied_at: i64,
+    /// Addition: names the content that is served; not that of the update where a part is held back.
+    #[prost(string, tag = "100")]
+    pub checksum: ::prost::alloc::string::String,
+    /// Addition: what is held back, 100 at most.
+    #[prost(message, repeated, tag = "101")]
+    pub quarantined: ::prost::alloc::vec::Vec<Quarantined>,
+    /// Addition: how many objects are held back in all.
+    #[prost(uint32, tag = "102")]
+    pub quarantined_total: u32,
+}
+/// Addition: an object that is held back because nginx refuses it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Quarantined {
+    /// virtual_host or upstream.
+    #[prost(string, tag = "100")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "101")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "102")]
+    pub name: ::prost::alloc::string::String,
+    /// Which of its fields is refused; empty where that is not known.
+    #[prost(string, tag = "103")]
+    pub field: ::prost::alloc::string::String,
+    /// nginx's own words.
+    #[prost(string, tag = "104")]
+    pub error: ::prost::alloc::string::String,
+    /// The object runs as it was at this revision; absent when it is left out.
+    #[prost(int64, optional, tag = "105")]
+    pub running_revision: ::core::option::Option<i64>,
 }
 /// Metrics
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -484,6 +516,38 @@ impl DeploymentMode {
             "DOCKER_SIDECAR" => Some(Self::DockerSidecar),
             "KUBERNETES_SIDECAR" => Some(Self::KubernetesSidecar),
             "STANDALONE" => Some(Self::Standalone),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnRefusal {
+    /// The default of the agent: QUARANTINE.
+    Unspecified = 0,
+    /// Hold that part back, and serve all else.
+    Quarantine = 1,
+    /// Serve nothing of it.
+    Strict = 2,
+}
+impl OnRefusal {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ON_REFUSAL_UNSPECIFIED",
+            Self::Quarantine => "QUARANTINE",
+            Self::Strict => "STRICT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_REFUSAL_UNSPECIFIED" => Some(Self::Unspecified),
+            "QUARANTINE" => Some(Self::Quarantine),
+            "STRICT" => Some(Self::Strict),
             _ => None,
         }
     }

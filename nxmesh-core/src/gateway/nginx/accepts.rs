@@ -19,7 +19,7 @@ use crate::{
     clippy::disallowed_methods,
     reason = "which program to test with is said in the environment"
 )]
-fn programs() -> [PathBuf; 2] {
+pub(super) fn programs() -> [PathBuf; 2] {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/nginx-current");
     let find = |variable: &str, usual: PathBuf| {
         let path = env::var(variable).map_or(usual, PathBuf::from);
@@ -42,10 +42,14 @@ fn write(folder: &Path, rendered: &Rendered) {
     }
 }
 
-/// Whether nginx takes it, and all that it prints.
-fn test(program: &Path, projection: Projection) -> (bool, String) {
+pub(super) fn facts(program: &Path) -> NginxFacts {
     let printed = Command::new(program).arg("-V").output().unwrap().stderr;
-    let facts = NginxFacts::parse(&String::from_utf8(printed).unwrap(), true).unwrap();
+    NginxFacts::parse(&String::from_utf8(printed).unwrap(), true).unwrap()
+}
+
+/// Whether nginx takes it, and all that it prints.
+pub(super) fn test(program: &Path, projection: Projection) -> (bool, String) {
+    let facts = facts(program);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let place = Place {

@@ -1,7 +1,7 @@
 //! `nginx.conf`: what holds for all, and the server that says which version runs.
 
 use super::{
-    NginxFacts, Place,
+    Field, NginxFacts, Place,
     syntax::{Directive, block, line},
     types::types,
 };
@@ -34,7 +34,8 @@ pub(super) fn render(
     main.push(line("pid", [path(&place.pid_file)]));
     main.push(line("error_log", [path(&place.error_log), "warn".to_owned()]));
     let variables = &update.projection.settings.env_vars;
-    main.extend(variables.iter().map(|(name, value)| line("env", [format!("{name}={value}")])));
+    let variables = variables.iter().map(|(name, value)| line("env", [format!("{name}={value}")]));
+    main.extend(variables.map(|it| it.said(Field::Named("settings.env_vars"))));
     let connections = line("worker_connections", [place.worker_connections.to_string()]);
     main.push(block("events", [""; 0], vec![connections]));
     main.push(block("http", [""; 0], http(update, nginx, place, includes)));
@@ -56,7 +57,8 @@ fn http(
     inside.extend(temp_paths(nginx, place));
     let upgrade = vec![line("default", ["upgrade"]), line("", [""])];
     inside.push(block("map", ["$http_upgrade", "$nxmesh_connection"], upgrade));
-    inside.extend(chosen.iter().map(|(name, args)| line(name, args)));
+    let chosen = chosen.iter().map(|(name, args)| line(name, args));
+    inside.extend(chosen.map(|it| it.said(Field::Directive("settings.nginx_directives"))));
     inside.push(status_server(update, nginx, place));
     inside.extend(includes.into_iter().map(|file| line("include", [file])));
     inside

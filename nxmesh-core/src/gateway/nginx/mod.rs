@@ -7,7 +7,11 @@
 
 #[cfg(test)]
 mod accepts;
+mod blame;
+#[cfg(test)]
+mod blames;
 mod facts;
+mod field;
 mod location;
 mod main_file;
 #[cfg(test)]
@@ -22,7 +26,9 @@ mod types;
 mod upstream;
 
 pub use self::{
+    blame::{Blame, Blamed, blame},
     facts::{NginxFacts, NginxVersion},
+    field::Field,
     main_file::{STATUS_PATH, VERSION_PATH},
     rendered::{Owner, Place, Rendered, render},
 };

@@ -1,7 +1,7 @@
 //! Reads nginx's language as nginx does (`ngx_conf_read_token`): the judge of what
 //! is rendered, so it shares nothing with what renders.
 
-use super::syntax::Directive;
+use super::{Field, syntax::Directive};
 
 /// The directives of a text, or why nginx would not read it.
 pub(super) fn parse(text: &str) -> Result<Vec<Directive>, String> {
@@ -53,7 +53,9 @@ impl Reader<'_> {
                 },
                 _ => return Err("a directive without name or end".to_owned()),
             };
-            found.push(Directive { name: name.unwrap_or_default(), args: words.collect(), block });
+            let name = name.unwrap_or_default();
+            let args = words.collect();
+            found.push(Directive { name, args, block, field: Field::Ours });
         }
     }
 

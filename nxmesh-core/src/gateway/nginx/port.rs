@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    NginxFacts,
+    Field, NginxFacts,
     syntax::{Directive, block, line},
 };
 use crate::gateway::{Projection, VirtualHostId};
@@ -90,4 +90,5 @@ fn addresses(number: u16, nginx: &NginxFacts) -> impl Iterator<Item = String> {
 
 fn listen<'a>(address: String, options: impl Iterator<Item = &'a str>) -> Directive {
     line("listen", [address].into_iter().chain(options.map(str::to_owned)))
+        .said(Field::Named("listen_port"))
 }

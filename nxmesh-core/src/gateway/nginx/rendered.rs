@@ -76,10 +76,8 @@ pub fn render(update: &ConfigUpdate, nginx: &NginxFacts, place: &Place) -> Rende
     let ports = port::ports(projection);
     let mut files = BTreeMap::new();
     for (id, spec) in &projection.upstreams {
-        files.insert(
-            format!("upstreams/{id}.conf"),
-            syntax::write(&[upstream::render(*id, spec, nginx)]),
-        );
+        let upstream = upstream::render(*id, spec, nginx);
+        files.insert(format!("upstreams/{id}.conf"), syntax::write(&[upstream]));
     }
     for (id, spec) in &projection.virtual_hosts {
         if let Some(port) = ports.get(&spec.listen_port) {

@@ -5,7 +5,12 @@
 //! `$` cannot be escaped in nginx: whether a text may contain variables is
 //! decided where the text is parsed.
 
-use std::fmt::{self, Display, Write};
+use std::{
+    fmt::{self, Display, Write},
+    iter,
+};
+
+use super::Field;
 
 /// One directive, with a block or without.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +21,8 @@ pub struct Directive {
     pub args: Vec<String>,
     /// What stands between `{` and `}`.
     pub block: Option<Vec<Self>>,
+    /// Where callers said it, from where they said what is around it.
+    pub field: Field,
 }
 
 /// A directive that ends with `;`.
@@ -23,7 +30,12 @@ pub fn line<A: Into<String>>(
     name: impl Into<String>,
     args: impl IntoIterator<Item = A>,
 ) -> Directive {
-    Directive { name: name.into(), args: args.into_iter().map(Into::into).collect(), block: None }
+    Directive {
+        name: name.into(),
+        args: args.into_iter().map(Into::into).collect(),
+        block: None,
+        field: Field::Ours,
+    }
 }
 
 /// A directive with a block.
@@ -46,7 +58,26 @@ pub fn write(directives: &[Directive]) -> String {
     text
 }
 
+/// Which field stands in which line of what [`write`] makes of these.
+pub(super) fn fields(directives: &[Directive]) -> Vec<String> {
+    directives.iter().flat_map(|it| it.fields("")).collect()
+}
+
 impl Directive {
+    /// The same, said by callers there.
+    #[must_use]
+    pub(super) fn said(self, field: Field) -> Self {
+        Self { field, ..self }
+    }
+
+    fn fields(&self, around: &str) -> Vec<String> {
+        let own = self.field.within(around, &self.name);
+        let Some(inside) = &self.block else { return vec![own] };
+        let within = self.field.around(around);
+        let inside = inside.iter().flat_map(|it| it.fields(&within));
+        iter::once(own.clone()).chain(inside).chain([own]).collect()
+    }
+
     fn write(&self, out: &mut String, depth: usize) -> fmt::Result {
         write!(out, "{:indent$}{}", "", Token(&self.name), indent = depth * 4)?;
         for arg in &self.args {

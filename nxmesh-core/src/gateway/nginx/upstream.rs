@@ -1,7 +1,7 @@
 //! One upstream.
 
 use super::{
-    NginxFacts,
+    Field, NginxFacts,
     syntax::{Directive, block, line},
 };
 use crate::gateway::{Algorithm, UpstreamId, UpstreamServer, UpstreamSpec};
@@ -20,14 +20,17 @@ pub(super) fn render(id: UpstreamId, upstream: &UpstreamSpec, nginx: &NginxFacts
         Algorithm::IpHash => Some("ip_hash"),
     };
     let weighted = upstream.algorithm != Algorithm::RoundRobin;
-    let mut inside: Vec<_> = method.into_iter().map(|name| line(name, [""; 0])).collect();
-    inside.extend(upstream.servers.iter().map(|it| server(it, weighted)));
-    match upstream.keepalive_connections {
+    let method = method.map(|name| line(name, [""; 0]).said(Field::Named("algorithm")));
+    let mut inside: Vec<_> = method.into_iter().collect();
+    let servers = upstream.servers.iter().enumerate();
+    inside.extend(servers.map(|(at, it)| server(it, weighted).said(Field::Item("servers", at))));
+    let keepalive = match upstream.keepalive_connections {
         // From 1.29.7 connections are kept open unless that is turned off.
-        0 if nginx.since(1, 29, 7) => inside.push(line("keepalive", ["0"])),
-        0 => {}
-        count => inside.push(line("keepalive", [count.to_string()])),
-    }
+        0 => nginx.since(1, 29, 7).then_some(0),
+        count => Some(count),
+    };
+    let keepalive = keepalive.map(|count| line("keepalive", [count.to_string()]));
+    inside.extend(keepalive.map(|it| it.said(Field::Named("keepalive_connections"))));
     block("upstream", [name(id)], inside)
 }
 

@@ -11,11 +11,19 @@ use crate::{
         NewUpstream, NewVirtualHost, Projection, RewriteFlag, RewriteRule, TargetAgents,
         UpstreamServer, UpstreamSpec, VirtualHostSpec, link::ServerMessage,
     },
-    tenancy::{NewSettings, Settings},
+    tenancy::{NewSettings, OnRefusal, Settings},
 };
 
 /// What is not understood is not taken in part: the agent says so instead.
 pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
+    let (config_id, version) = (it.config_id.clone(), to_version(it.version));
+    match to_update(it) {
+        Ok(update) => ServerMessage::Config(Arc::new(update)),
+        Err(error) => ServerMessage::Unreadable { config_id, version, reason: error.to_string() },
+    }
+}
+
+pub(super) fn to_update(it: proto::ConfigUpdate) -> Result<ConfigUpdate> {
     let proto::ConfigUpdate {
         config_id,
         version,
@@ -24,31 +32,22 @@ pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
         certificates,
         global_settings,
         checksum,
+        on_refusal,
     } = it;
-    let version = to_version(version);
-    let read = || -> Result<Projection> {
-        let hosts =
-            virtual_hosts.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_host(it)?))));
-        let upstreams =
-            upstreams.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_upstream(it)?))));
-        let certificates =
-            certificates.into_values().map(|it| Ok((to_id(&it.id)?, Arc::new(to_certificate(it)))));
-        Ok(Projection {
-            virtual_hosts: hosts.collect::<Result<_>>()?,
-            upstreams: upstreams.collect::<Result<_>>()?,
-            certificates: certificates.collect::<Result<_>>()?,
-            settings: Arc::new(to_settings(global_settings.unwrap_or_default())?),
-        })
+    let hosts = virtual_hosts.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_host(it)?))));
+    let upstreams =
+        upstreams.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_upstream(it)?))));
+    let certificates =
+        certificates.into_values().map(|it| Ok((to_id(&it.id)?, Arc::new(to_certificate(it)))));
+    let settings = to_settings(global_settings.unwrap_or_default(), to_on_refusal(on_refusal))?;
+    let projection = Projection {
+        virtual_hosts: hosts.collect::<Result<_>>()?,
+        upstreams: upstreams.collect::<Result<_>>()?,
+        certificates: certificates.collect::<Result<_>>()?,
+        settings: Arc::new(settings),
     };
-    match read() {
-        Ok(projection) => ServerMessage::Config(Arc::new(ConfigUpdate {
-            config_id,
-            version,
-            checksum,
-            projection: Arc::new(projection),
-        })),
-        Err(error) => ServerMessage::Unreadable { config_id, version, reason: error.to_string() },
-    }
+    let (version, projection) = (to_version(version), Arc::new(projection));
+    Ok(ConfigUpdate { config_id, version, checksum, projection })
 }
 
 pub(super) fn from_config(it: &ConfigUpdate) -> proto::ConfigUpdate {
@@ -70,6 +69,7 @@ pub(super) fn from_config(it: &ConfigUpdate) -> proto::ConfigUpdate {
         certificates: certificates.collect(),
         global_settings: Some(from_settings(settings.as_ref().clone())),
         checksum: checksum.clone(),
+        on_refusal: from_on_refusal(settings.on_refusal).into(),
     }
 }
 
@@ -335,16 +335,34 @@ fn from_certificate(id: String, it: &Certificate) -> proto::Certificate {
     }
 }
 
-fn to_settings(it: proto::GlobalSettings) -> Result<Settings> {
+fn to_settings(it: proto::GlobalSettings, on_refusal: OnRefusal) -> Result<Settings> {
     let proto::GlobalSettings { nginx_directives, env_vars } = it;
     let mut problems = Problems::default();
-    let settings = NewSettings { nginx_directives, env_vars }.parse(&Path::root(), &mut problems);
+    let settings =
+        NewSettings { nginx_directives, env_vars, on_refusal }.parse(&Path::root(), &mut problems);
     problems.finish(settings)
 }
 
 fn from_settings(it: Settings) -> proto::GlobalSettings {
-    let NewSettings { nginx_directives, env_vars } = it.into();
+    let NewSettings { nginx_directives, env_vars, on_refusal: _ } = it.into();
     proto::GlobalSettings { nginx_directives, env_vars }
+}
+
+/// Whatever a newer server calls it, the default is what does most good.
+fn to_on_refusal(it: i32) -> OnRefusal {
+    match proto::OnRefusal::try_from(it) {
+        Ok(proto::OnRefusal::Strict) => OnRefusal::Strict,
+        Ok(proto::OnRefusal::Quarantine | proto::OnRefusal::Unspecified) | Err(_) => {
+            OnRefusal::Quarantine
+        }
+    }
+}
+
+const fn from_on_refusal(it: OnRefusal) -> proto::OnRefusal {
+    match it {
+        OnRefusal::Quarantine => proto::OnRefusal::Quarantine,
+        OnRefusal::Strict => proto::OnRefusal::Strict,
+    }
 }
 
 fn some(text: String) -> Option<String> {

@@ -2,11 +2,13 @@
 
 mod config;
 mod connector;
+mod kept;
 mod service;
 mod wire;
 
 pub use self::{
     connector::GrpcConnector,
+    kept::{decode_update, encode_update},
     service::{AgentServiceServer, Service, agent_service},
 };
 

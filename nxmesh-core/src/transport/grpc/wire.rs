@@ -12,7 +12,7 @@ use super::config::{self, from_version, to_version};
 use crate::{
     Clock, Error, ErrorKind, Result, Secret, SystemClock,
     gateway::{
-        DeploymentMode,
+        DeploymentMode, Quarantined, ServedKind,
         link::{
             AgentEvent, AgentMessage, Alert, ApplyStatus, Command, CommandAction, ConfigStatus,
             HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerMessage, Severity,
@@ -303,7 +303,16 @@ fn to_config_status(it: proto::ConfigStatus) -> Option<ConfigStatus> {
         proto::ConfigApplyStatus::Failed => ApplyStatus::Failed,
         proto::ConfigApplyStatus::RolledBack => ApplyStatus::RolledBack,
     };
-    let proto::ConfigStatus { config_id, version, status: _, error_message, applied_at } = it;
+    let proto::ConfigStatus {
+        config_id,
+        version,
+        status: _,
+        error_message,
+        applied_at,
+        checksum,
+        quarantined,
+        quarantined_total,
+    } = it;
     let applied_at = to_time(applied_at);
     Some(ConfigStatus {
         config_id,
@@ -311,11 +320,23 @@ fn to_config_status(it: proto::ConfigStatus) -> Option<ConfigStatus> {
         status,
         error_message,
         applied_at,
+        checksum,
+        quarantined: quarantined.into_iter().filter_map(to_quarantined).collect(),
+        quarantined_total,
     })
 }
 
 fn from_config_status(it: ConfigStatus) -> proto::ConfigStatus {
-    let ConfigStatus { config_id, version, status, error_message, applied_at } = it;
+    let ConfigStatus {
+        config_id,
+        version,
+        status,
+        error_message,
+        applied_at,
+        checksum,
+        quarantined,
+        quarantined_total,
+    } = it;
     let status = match status {
         ApplyStatus::Pending => proto::ConfigApplyStatus::Pending,
         ApplyStatus::Validating => proto::ConfigApplyStatus::Validating,
@@ -330,6 +351,37 @@ fn from_config_status(it: ConfigStatus) -> proto::ConfigStatus {
         status: status.into(),
         error_message,
         applied_at: applied_at.timestamp(),
+        checksum,
+        quarantined: quarantined.into_iter().map(from_quarantined).collect(),
+        quarantined_total,
+    }
+}
+
+/// `None` for a sort of object that this version does not know.
+fn to_quarantined(it: proto::Quarantined) -> Option<Quarantined> {
+    let proto::Quarantined { kind, id, name, field, error, running_revision } = it;
+    let kind = match kind.as_str() {
+        "virtual_host" => ServedKind::VirtualHost,
+        "upstream" => ServedKind::Upstream,
+        _ => return None,
+    };
+    let running_revision = running_revision.map(to_version);
+    Some(Quarantined { kind, id: id.parse().ok()?, name, field, error, running_revision })
+}
+
+fn from_quarantined(it: Quarantined) -> proto::Quarantined {
+    let Quarantined { kind, id, name, field, error, running_revision } = it;
+    let kind = match kind {
+        ServedKind::VirtualHost => "virtual_host",
+        ServedKind::Upstream => "upstream",
+    };
+    proto::Quarantined {
+        kind: kind.to_owned(),
+        id: id.to_string(),
+        name,
+        field,
+        error,
+        running_revision: running_revision.map(from_version),
     }
 }
 
