@@ -14,8 +14,8 @@ use crate::{
     events::{EventType, NewEvent},
     from_json,
     gateway::{
-        AgentName, AgentSecret, AgentSpec, GatewayChange, GatewayWrite, Labels, NewUpstream,
-        NewVirtualHost, Step, Upstream, VirtualHost,
+        AgentName, AgentSecret, AgentSpec, DriftPolicy, GatewayChange, GatewayWrite, Labels,
+        NewUpstream, NewVirtualHost, Step, Upstream, VirtualHost,
     },
     store::Stores,
     tenancy::{
@@ -134,6 +134,7 @@ pub fn agent(of: WorkspaceId, name: &str, seconds: i64) -> AgentSpec {
         workspace_id: of,
         name: valid(AgentName::parse(name)),
         labels: Labels::from([("name".to_owned(), name.to_owned())]),
+        drift: DriftPolicy::Report,
         revision: RevisionNumber(1),
         created_at: at(seconds),
         updated_at: at(seconds),

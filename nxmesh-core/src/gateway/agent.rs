@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     gateway::{
-        ConfigVersion, LabelSelector, Labels, labels,
+        AgentDrift, ConfigVersion, DriftPolicy, DriftReport, LabelSelector, Labels, NewDriftPolicy,
+        drift, labels,
         link::{ApplyStatus, ServerLink},
     },
     tenancy::WorkspaceId,
@@ -58,12 +59,15 @@ pub struct Agent {
     /// What became of the last configuration.
     #[serde(default)]
     pub last_apply: Option<LastApply>,
-    /// The revision that last changed name or labels.
+    /// What somebody else changed on the host, and what the agent does about that.
+    #[serde(default)]
+    pub drift: AgentDrift,
+    /// The revision that last changed name, labels or what it does about drift.
     #[serde(default)]
     pub revision: RevisionNumber,
     /// When it was made.
     pub created_at: DateTime<Utc>,
-    /// When name or labels were last changed.
+    /// When name, labels or what it does about drift were last changed.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -76,7 +80,8 @@ pub enum AgentState {
     Pending,
     /// Connected, and all is well.
     Online,
-    /// Connected, but nginx is down, or the last configuration was refused or rolled back.
+    /// Connected, but nginx is down, the last configuration was refused or rolled back, or
+    /// somebody else changed what the agent looks after.
     Degraded,
     /// Its stream is gone, or three heartbeats are missed.
     Offline,
@@ -125,6 +130,9 @@ pub struct AgentHealth {
     pub memory_used_mb: u64,
     /// The revision that nginx is proven to serve.
     pub config_version: RevisionNumber,
+    /// Old workers of nginx that finish what they began before a reload.
+    #[serde(default)]
+    pub draining_workers: u32,
 }
 
 /// What became of a configuration.
@@ -157,6 +165,9 @@ pub struct AgentSpec {
     /// See [`Agent::labels`].
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: Labels,
+    /// What it does about drift.
+    #[serde(default)]
+    pub drift: DriftPolicy,
     /// See [`Agent::revision`].
     pub revision: RevisionNumber,
     /// See [`Agent::created_at`].
@@ -199,6 +210,9 @@ pub struct AgentStatus {
     /// What its nginx is proven to serve; `None` for nothing yet.
     #[serde(default)]
     pub serving: Option<ConfigVersion>,
+    /// What differs on its host; `None` from those that do not tell.
+    #[serde(default)]
+    pub drift: Option<DriftReport>,
 }
 
 impl AgentStatus {
@@ -212,7 +226,8 @@ impl AgentStatus {
         let stopped = self.health.as_ref().is_some_and(|it| it.nginx_status == NginxState::Stopped);
         let refused =
             |it: &LastApply| matches!(it.status, ApplyStatus::Failed | ApplyStatus::RolledBack);
-        if stopped || self.last_apply.as_ref().is_some_and(refused) {
+        let drifts = self.drift.as_ref().is_some_and(|it| it.total > 0);
+        if stopped || drifts || self.last_apply.as_ref().is_some_and(refused) {
             return AgentState::Degraded;
         }
         AgentState::Online
@@ -238,7 +253,7 @@ impl AgentRecord {
     #[must_use]
     pub fn show(self, alive_since: DateTime<Utc>) -> Agent {
         let state = self.status.state(alive_since);
-        let AgentSpec { id, workspace_id, name, labels, revision, created_at, updated_at } =
+        let AgentSpec { id, workspace_id, name, labels, drift, revision, created_at, updated_at } =
             self.spec;
         let AgentStatus {
             connected: _,
@@ -252,7 +267,9 @@ impl AgentRecord {
             health,
             last_apply,
             serving: _,
+            drift: differs,
         } = self.status;
+        let DriftReport { policy: _, files, total } = differs.unwrap_or_default();
         Agent {
             id,
             workspace_id,
@@ -268,6 +285,7 @@ impl AgentRecord {
             labels,
             health,
             last_apply,
+            drift: AgentDrift { policy: drift, files, total },
             revision,
             created_at,
             updated_at,
@@ -276,7 +294,7 @@ impl AgentRecord {
 }
 
 impl Agent {
-    /// Names this state of its name and labels.
+    /// Names this state of its name, labels, and what it does about drift.
     #[must_use]
     pub fn etag(&self) -> ETag {
         ETag::new(self.revision)
@@ -315,13 +333,26 @@ pub struct NewAgent {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: Labels,
+    /// What it does when somebody else changes what it looks after.
+    #[serde(default)]
+    pub drift: NewDriftPolicy,
 }
 
 impl NewAgent {
-    pub(crate) fn parse(self) -> Result<(AgentName, Labels)> {
+    /// A drift policy that is decided on now is checked against the time.
+    pub(crate) fn parse(
+        self,
+        now: Option<DateTime<Utc>>,
+    ) -> Result<(AgentName, Labels, DriftPolicy)> {
         let mut problems = Problems::default();
         let parsed = parse_identity(self.name, self.labels, &mut problems);
-        problems.finish_with(parsed)
+        let root = Path::root();
+        let path = root.field("drift");
+        let policy = self.drift.parse(&path, &mut problems);
+        if let Some(now) = now {
+            drift::check_until(policy, now, &path, &mut problems);
+        }
+        problems.finish_with(parsed.map(|(name, labels)| (name, labels, policy)))
     }
 }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     RevisionNumber,
     gateway::{
-        Certificate, CertificateId, UpstreamId, UpstreamSpec, VirtualHostId, VirtualHostSpec,
+        Certificate, CertificateId, DriftPolicy, UpstreamId, UpstreamSpec, VirtualHostId,
+        VirtualHostSpec,
     },
     tenancy::Settings,
 };
@@ -34,6 +35,8 @@ pub struct ConfigUpdate {
     pub checksum: String,
     /// The content.
     pub projection: Arc<Projection>,
+    /// What the agent does about drift; no part of the content.
+    pub drift: DriftPolicy,
 }
 
 /// Names a configuration of an agent.

@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     RevisionNumber,
     gateway::{
-        AgentHealth, AgentStatus, ConfigUpdate, ConfigVersion, LastApply, NginxState,
+        AgentHealth, AgentStatus, ConfigUpdate, ConfigVersion, DriftReport, DriftedFile, LastApply,
+        MAX_DRIFTED_FILES, NginxState,
         link::{ApplyStatus, ConfigStatus, HealthReport, Registration},
     },
 };
@@ -56,6 +57,11 @@ pub(crate) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: 
         cpu_percent: report.system.cpu_percent,
         memory_used_mb: report.system.memory_used_bytes / (1024 * 1024),
         config_version: report.config_version,
+        draining_workers: report.draining_workers,
+    });
+    status.drift = report.drift.as_ref().map(|it| DriftReport {
+        files: it.files.iter().take(MAX_DRIFTED_FILES).map(DriftedFile::named).collect(),
+        ..it.clone()
     });
 }
 

@@ -10,7 +10,8 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentStatus, CommandId,
-        CommandOutcome, SessionId, Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId,
+        CommandOutcome, DriftRecord, SessionId, Snapshot, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId,
     },
     tenancy::{Settings, WorkspaceId},
 };
@@ -117,6 +118,18 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
         session: SessionId,
         status: &AgentStatus,
         events: Vec<NewEvent>,
+    ) -> Result<bool>;
+
+    /// What an agent told of its last drift; `None` where it told of none, or is gone.
+    async fn agent_drift(&self, id: AgentId) -> Result<Option<DriftRecord>>;
+
+    /// Replaces what an agent told of its last drift. Answers `false`, and changes nothing, when
+    /// the agent is gone or another connection holds it.
+    async fn record_agent_drift(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        drift: &DriftRecord,
     ) -> Result<bool>;
 
     /// Puts a command where the server that the agent is connected to finds it, for as long

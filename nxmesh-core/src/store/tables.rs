@@ -140,6 +140,7 @@ pub(super) const TABLES: &[Table] = &[
             ("body", Text),
             ("status", Text),
             ("session", Uuid),
+            ("drift", Text),
         ],
         key: 1,
     },

@@ -17,8 +17,8 @@ use crate::{
     figures::CallCounts,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
-        CommandId, CommandOutcome, GatewayChange, GatewayStore, News, SessionId, Snapshot,
-        Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        CommandId, CommandOutcome, DriftRecord, GatewayChange, GatewayStore, News, SessionId,
+        Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::Stores,
     tenancy::{
@@ -125,6 +125,8 @@ timed!("gateway." GatewayStore {
     async fn keep_only_agent_secret(agent: AgentId, hash: &TokenHash) -> bool;
     async fn open_agent_session(id: AgentId, session: SessionId, status: &AgentStatus, events: Vec<NewEvent>) -> bool;
     async fn record_agent_status(id: AgentId, session: SessionId, status: &AgentStatus, events: Vec<NewEvent>) -> bool;
+    async fn agent_drift(id: AgentId) -> Option<DriftRecord>;
+    async fn record_agent_drift(id: AgentId, session: SessionId, drift: &DriftRecord) -> bool;
     async fn add_command(command: &AgentCommand, lasting: Duration) -> bool;
     async fn waiting_commands() -> Vec<AgentId>;
     async fn take_commands(agent: AgentId) -> Vec<AgentCommand>;

@@ -62,6 +62,7 @@ fn test(program: &Path, projection: Projection) -> (bool, String) {
         version: RevisionNumber(1),
         checksum: "abc".into(),
         projection: Arc::new(projection),
+        drift: Default::default(),
     };
     write(&path("gen"), &render(&update, &facts, &place));
     let config = path("gen/nginx.conf");

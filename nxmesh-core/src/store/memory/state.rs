@@ -8,8 +8,8 @@ use crate::{
     Error, ErrorKind, KeyedHash, Reservation, Result, Revision, RevisionNumber, TokenHash,
     events::{Event, EventId},
     gateway::{
-        AgentId, AgentRecord, AgentSecret, GatewayWrite, Snapshot, Upstream, UpstreamId,
-        VirtualHost, VirtualHostId,
+        AgentId, AgentRecord, AgentSecret, DriftRecord, GatewayWrite, Snapshot, Upstream,
+        UpstreamId, VirtualHost, VirtualHostId,
     },
     tenancy::{
         ApiKey, ApiKeyId, AuditEntry, Organization, OrganizationId, RefreshToken, Role, Sealed,
@@ -30,6 +30,7 @@ pub(super) struct State {
     pub(super) virtual_hosts: BTreeMap<VirtualHostId, Arc<VirtualHost>>,
     pub(super) upstreams: BTreeMap<UpstreamId, Arc<Upstream>>,
     pub(super) agents: BTreeMap<AgentId, AgentRecord>,
+    pub(super) agent_drifts: BTreeMap<AgentId, DriftRecord>,
     pub(super) agent_secrets: BTreeMap<TokenHash, AgentSecret>,
     pub(super) audit_log: Vec<AuditEntry>,
     pub(super) events: VecDeque<Event>,
@@ -114,6 +115,7 @@ impl State {
             }
             GatewayWrite::DeleteAgent(id) => {
                 self.agents.remove(&id);
+                self.agent_drifts.remove(&id);
                 self.agent_secrets.retain(|_, secret| secret.agent_id != id);
             }
         }

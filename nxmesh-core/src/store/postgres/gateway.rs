@@ -22,8 +22,9 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
-        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS,
-        News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        CommandId, CommandOutcome, DriftRecord, GatewayChange, GatewayStore, GatewayWrite,
+        MAX_WAITING_COMMANDS, News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId, Writes,
     },
     store::{
         TOGETHER,
@@ -250,6 +251,22 @@ impl GatewayStore for PostgresStore {
     ) -> Result<bool> {
         let sql = "UPDATE agents SET status = $3 WHERE id = $1 AND session = $2";
         self.note_agent(sql, (id, session, status), events).await
+    }
+
+    async fn agent_drift(&self, id: AgentId) -> Result<Option<DriftRecord>> {
+        let statement = sqlx::query("SELECT drift FROM agents WHERE id = $1 AND drift IS NOT NULL");
+        find(&self.database, statement.bind(key(id))).await
+    }
+
+    async fn record_agent_drift(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        drift: &DriftRecord,
+    ) -> Result<bool> {
+        let statement = sqlx::query("UPDATE agents SET drift = $3 WHERE id = $1 AND session = $2");
+        let statement = statement.bind(key(id)).bind(key(session)).bind(to_body(drift)?);
+        Ok(self.database.execute(statement).await? == 1)
     }
 
     async fn add_command(&self, command: &AgentCommand, lasting: Duration) -> Result<bool> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nxmesh_proto::agent::v1 as proto;
 
+use super::drift;
 use crate::{
     Error, ErrorKind, Id, Path, Problems, Result, RevisionNumber, Secret,
     gateway::{
@@ -24,6 +25,8 @@ pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
         certificates,
         global_settings,
         checksum,
+        drift_policy,
+        drift_until,
     } = it;
     let version = to_version(version);
     let read = || -> Result<Projection> {
@@ -46,13 +49,15 @@ pub(super) fn to_config(it: proto::ConfigUpdate) -> ServerMessage {
             version,
             checksum,
             projection: Arc::new(projection),
+            drift: drift::to_policy(&drift_policy, drift_until),
         })),
         Err(error) => ServerMessage::Unreadable { config_id, version, reason: error.to_string() },
     }
 }
 
 pub(super) fn from_config(it: &ConfigUpdate) -> proto::ConfigUpdate {
-    let ConfigUpdate { config_id, version, checksum, projection } = it;
+    let ConfigUpdate { config_id, version, checksum, projection, drift } = it;
+    let (drift_policy, drift_until) = drift::from_policy(*drift);
     let Projection { virtual_hosts, upstreams, certificates, settings } = projection.as_ref();
     let certificates =
         certificates.iter().map(|(id, it)| (id.to_string(), from_certificate(id.to_string(), it)));
@@ -70,6 +75,8 @@ pub(super) fn from_config(it: &ConfigUpdate) -> proto::ConfigUpdate {
         certificates: certificates.collect(),
         global_settings: Some(from_settings(settings.as_ref().clone())),
         checksum: checksum.clone(),
+        drift_policy,
+        drift_until,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod connector;
+mod drift;
 mod service;
 mod wire;
 
