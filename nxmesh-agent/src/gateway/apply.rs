@@ -14,6 +14,7 @@ use super::{
     NginxError,
     engine::{Engine, Report},
     generation::{Generation, Identity, prune},
+    look::Depth,
     wanted::{Effective, Rotation, Wanted},
 };
 
@@ -23,18 +24,33 @@ impl Engine {
         let wanted = Wanted { update, rotation: Arc::clone(&self.rotation) };
         let identity = Identity::of(&wanted.update);
         let began = Instant::now();
-        let (status, message) = match self.serve(&wanted, &Teller::of(self, &identity)).await {
-            Ok(()) => (ApplyStatus::Success, String::new()),
-            Err(Setback { status, error }) => (status, error.full()),
+        self.follow(wanted.update.drift);
+        self.look(Depth::Stamps).await;
+        let (status, message) = match self.hold(&wanted.update) {
+            None => self.come_to(&wanted, &identity).await,
+            Some(_) if wanted.effective().identity.is_same_as(&self.verified) => {
+                (ApplyStatus::Success, String::new())
+            }
+            Some(until) => (ApplyStatus::Failed, until),
         };
         tracing::info!(version = %identity.version, ?status, message, took_ms = began.elapsed().as_millis(), "configuration settled");
         Teller::of(self, &identity).tell(status, message);
+    }
+
+    async fn come_to(&mut self, wanted: &Wanted, identity: &Identity) -> (ApplyStatus, String) {
+        match self.serve(wanted, &Teller::of(self, identity)).await {
+            Ok(()) => (ApplyStatus::Success, String::new()),
+            Err(Setback { status, error }) => (status, error.full()),
+        }
     }
 
     /// Serves what is served already, with what is out of rotation now. Nobody asked, so
     /// nobody is told.
     pub(super) async fn turn(&mut self, rotation: Arc<Rotation>) {
         self.rotation = rotation;
+        if self.holds_rotation() {
+            return;
+        }
         let current = Generation::behind(&self.nginx.dir().current());
         let kept = blocking(move || Ok(current.and_then(|it| it.wanted()))).await;
         // What an older agent left has to wait for the next update.
@@ -59,6 +75,9 @@ impl Engine {
         }
         teller.tell(ApplyStatus::Pending, String::new());
         let failed = |error| Setback { status: ApplyStatus::Failed, error };
+        if self.is_ready_for_start(&effective.identity) {
+            return Err(failed(NginxError::Away));
+        }
         let facts = self.nginx.facts().await.map_err(failed)?;
         teller.tell(ApplyStatus::Validating, String::new());
         let staged = self.stage_and_test(wanted, &effective, &facts).await.map_err(failed)?;
@@ -71,6 +90,11 @@ impl Engine {
             Err(error) => Err(error),
         };
         let Err(error) = applied else { return Ok(()) };
+        if matches!(error, NginxError::Away) {
+            // It stays for whoever starts nginx.
+            self.prune();
+            return Err(failed(error));
+        }
         let undone = match before {
             Some(before) => self.go_back(&before, &error).await,
             None => Ok(()),
@@ -82,8 +106,9 @@ impl Engine {
     }
 
     /// Serves what was served before.
-    async fn go_back(&self, before: &Generation, error: &NginxError) -> Result<(), NginxError> {
+    async fn go_back(&mut self, before: &Generation, error: &NginxError) -> Result<(), NginxError> {
         self.switch(before)?;
+        self.prune();
         // Where nginx refused the new one by itself, it never left the old one. In any other
         // case it may have, or may yet: it is told to come back.
         let never_left = matches!(error, NginxError::Refused(_));
@@ -93,6 +118,8 @@ impl Engine {
         {
             return Ok(());
         }
+        // It may yet load what it was told to, and that is not somebody else's doing.
+        self.drift.known.forget();
         self.bring_up(before).await
     }
 
@@ -106,10 +133,12 @@ impl Engine {
         let (wanted, effective) = (wanted.clone(), effective.clone());
         let (facts_there, nginx) = (facts.clone(), self.nginx.clone());
         let root = self.nginx.dir().root().to_owned();
+        let (clean, made_of) = (self.drift.is_clean(), wanted.clone());
         let stage = move || {
             let rendered = render(&effective.to_render(), &facts_there, &nginx.place());
             let like = Generation::behind(&nginx.dir().current()).map(|it| it.folder);
-            let like = like.as_deref();
+            // What somebody else changed is not taken along.
+            let like = like.as_deref().filter(|_| clean);
             Generation::stage(nginx.dir(), effective.identity, &wanted, &rendered, like)
         };
         let staged = blocking(stage).await.map_err(NginxError::io(root.clone()))?;
@@ -126,6 +155,7 @@ impl Engine {
             }
             return Err(error);
         }
+        self.drift.made(&staged.folder, &made_of);
         Ok(staged)
     }
 
@@ -135,9 +165,11 @@ impl Engine {
             .ok_or_else(|| NginxError::Io { path: link, source: io::ErrorKind::NotFound.into() })
     }
 
-    pub(super) fn switch(&self, to: &Generation) -> Result<(), NginxError> {
+    pub(super) fn switch(&mut self, to: &Generation) -> Result<(), NginxError> {
         let link = self.nginx.dir().current();
-        self.nginx.dir().point(&link, &to.folder).map_err(NginxError::io(link))
+        self.nginx.dir().point(&link, &to.folder).map_err(NginxError::io(link))?;
+        self.drift.watch(&to.folder);
+        Ok(())
     }
 
     pub(super) fn mark_verified(&mut self, generation: &Generation) -> Result<(), NginxError> {
@@ -145,10 +177,22 @@ impl Engine {
         self.nginx.dir().point(&link, &generation.folder).map_err(NginxError::io(link))?;
         self.verified = generation.identity.clone();
         self.running.send_modify(|it| it.verified = generation.identity.clone());
+        self.loaded();
+        self.prune();
+        Ok(())
+    }
+
+    /// What nginx runs now is this agent's doing.
+    pub(super) fn loaded(&mut self) {
+        let master = self.nginx.master();
+        self.drift.known.take(master);
+        self.drift.loaded();
+    }
+
+    pub(super) fn prune(&self) {
         if let Err(error) = prune(self.nginx.dir()) {
             tracing::warn!(%error, "cannot remove old configurations");
         }
-        Ok(())
     }
 }
 
@@ -174,7 +218,7 @@ impl Teller {
 }
 
 /// Works with files where that holds up nobody.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))

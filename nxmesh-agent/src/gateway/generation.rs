@@ -16,7 +16,10 @@ use nxmesh_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::wanted::{Rotation, Wanted};
+use super::{
+    manifest::{MANIFEST, Manifest},
+    wanted::{Rotation, Wanted},
+};
 use crate::{StateDir, state_dir::sync_path};
 
 /// How many configurations are kept beside the current one.
@@ -26,7 +29,7 @@ const SYNCERS: usize = 4;
 const FEW: usize = 32;
 const IDENTITY: &str = "generation.json";
 /// What was asked for, as it came: private keys are in it.
-const UPDATE: &str = "update.pb";
+pub(super) const UPDATE: &str = "update.pb";
 /// What else bore on what was made of it.
 const ROTATION: &str = "rotation.json";
 
@@ -136,6 +139,7 @@ impl Generation {
             .iter()
             .map(|(path, text)| (path.as_str(), text.expose().as_bytes(), 0o600));
         let kept = kept.into_iter().map(|(path, bytes)| (path, bytes, 0o600));
+        let mut manifest = Manifest::new();
         let mut folders = BTreeSet::new();
         for (path, bytes, mode) in plain.chain(secret).chain(kept) {
             let file = self.folder.join(path);
@@ -149,10 +153,18 @@ impl Generation {
                 write(&file, bytes, mode)?;
                 unsynced.files.push(file);
             }
+            manifest.note(&self.folder, path, bytes, mode)?;
         }
-        let identity = self.folder.join(IDENTITY);
-        write(&identity, &serde_json::to_vec(&self.identity).map_err(io::Error::other)?, 0o644)?;
-        unsynced.files.push(identity);
+        let identity = serde_json::to_vec(&self.identity).map_err(io::Error::other)?;
+        write(&self.folder.join(IDENTITY), &identity, 0o644)?;
+        manifest.note(&self.folder, IDENTITY, &identity, 0o644)?;
+        manifest.note_folder(&self.folder, "")?;
+        for folder in &folders {
+            manifest.note_folder(&self.folder, &folder.to_string_lossy())?;
+        }
+        let manifest = serde_json::to_vec(&manifest).map_err(io::Error::other)?;
+        write(&self.folder.join(MANIFEST), &manifest, 0o644)?;
+        unsynced.files.extend([IDENTITY, MANIFEST].map(|it| self.folder.join(it)));
         unsynced.folders.extend(folders.into_iter().map(|it| self.folder.join(it)));
         unsynced.folders.push(self.folder.clone());
         Ok(unsynced)
@@ -213,13 +225,14 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(bytes)
 }
 
-/// Whether a file has exactly this in it and is open to nobody else: files of before may
+/// Whether a file has exactly this in it, is ours, and is open to nobody else: files of before may
 /// have been edited by hand.
 fn holds(path: &Path, bytes: &[u8], mode: u32) -> bool {
     let as_it_was = || {
         let mut file = File::open(path)?;
         let it = file.metadata()?;
-        if it.len() != bytes.len() as u64 || it.mode() & 0o777 & !mode != 0 {
+        let ours = it.uid() == rustix::process::geteuid().as_raw();
+        if it.len() != bytes.len() as u64 || it.mode() & 0o7777 & !mode != 0 || !ours {
             return Ok(false);
         }
         let mut there = Vec::with_capacity(bytes.len());
@@ -247,6 +260,7 @@ mod tests {
             version: RevisionNumber(version),
             checksum: String::new(),
             projection: Arc::default(),
+            drift: Default::default(),
         };
         Wanted { update: Arc::new(update), rotation: Arc::default() }
     }

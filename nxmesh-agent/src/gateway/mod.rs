@@ -1,11 +1,17 @@
 //! Bringing configurations to nginx.
 
 mod apply;
+mod attached;
+mod budget;
 mod command;
+mod drift;
 mod engine;
 mod error;
 mod error_log;
 mod generation;
+mod ledger;
+mod look;
+mod manifest;
 mod nginx;
 mod orphans;
 mod probe;
@@ -13,10 +19,12 @@ mod process;
 mod recover;
 mod reload;
 mod wanted;
+mod workers;
 
-pub use self::error::NginxError;
+pub use self::{budget::ReloadBudget, error::NginxError};
 pub(crate) use self::{
-    engine::{Engine, EngineHandle, Report, Running},
+    engine::{Engine, EngineHandle, EngineSettings, Report, Running},
+    ledger::Ledger,
     nginx::Nginx,
     probe::Counters,
 };

@@ -21,6 +21,10 @@ impl Engine {
         };
         self.rotation = Arc::new(current.rotation());
         self.switch(&current)?;
+        if self.is_attached() && self.nginx.master().is_none() {
+            self.miss();
+            return Ok(());
+        }
         // Where an apply was cut off, workers of both may answer for a moment.
         let serves = match verified.as_ref() == Some(&current) {
             _ if self.nginx.master().is_none() => false,
@@ -54,6 +58,7 @@ impl Engine {
     pub(super) async fn bring_up(&self, current: &Generation) -> Result<(), NginxError> {
         match self.nginx.master() {
             Some(_) => self.nginx.reload(&current.identity, self.loading).await,
+            None if self.is_attached() => Err(NginxError::Away),
             None => self.nginx.start_and_prove(&current.identity).await,
         }
     }

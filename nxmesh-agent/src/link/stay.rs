@@ -170,6 +170,7 @@ impl Link {
     ) -> Error {
         let mut beat = tokio::time::interval(heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut news = self.engine.drift().news();
         let mut commands = FuturesUnordered::new();
         loop {
             let message = tokio::select! {
@@ -188,10 +189,9 @@ impl Link {
                     Some(Err(error)) => return error,
                     None => return Error::new(ErrorKind::Unavailable, "the server closed the connection"),
                 },
-                _ = beat.tick() => {
-                    let running = self.engine.running().await;
-                    AgentMessage::Health(health.report(running, self.dir.root(), self.clock.as_ref()))
-                }
+                _ = beat.tick() => self.health(health).await,
+                // The sender lives as long as the engine, which this shares.
+                Ok(()) = news.changed() => self.health(health).await,
                 Some(report) = reports.recv() => self.status(report),
                 Some(done) = commands.next() => done,
             };
@@ -200,6 +200,12 @@ impl Link {
                 return Error::new(ErrorKind::Unavailable, "the server does not read");
             }
         }
+    }
+
+    async fn health(&self, health: &mut Health) -> AgentMessage {
+        let running = self.engine.running().await;
+        let (drift, dir) = (self.engine.drift(), self.dir.root());
+        AgentMessage::Health(health.report(running, drift, dir, self.clock.as_ref()))
     }
 
     fn hear(&self, message: ServerMessage) -> Heard {

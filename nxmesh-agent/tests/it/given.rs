@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use nxmesh_agent::{Agent, AgentSettings, NginxError, OnExit, StateDir};
+use nxmesh_agent::{Agent, AgentSettings, Mode, NginxError, OnExit, ReloadBudget, StateDir};
 use nxmesh_core::{
     Error, ErrorKind, Id, Result, RevisionNumber, Secret,
     conformance::given::id,
@@ -86,17 +86,29 @@ fn find(variable: &str, usual: PathBuf) -> PathBuf {
     nginx
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the test's own task")]
 pub(crate) fn start_nginx(nginx: PathBuf, state: &Path, on_exit: OnExit) -> Running {
-    let (dialed, links) = mpsc::unbounded_channel();
-    let settings = AgentSettings {
-        nginx,
+    start_as(state, AgentSettings { nginx, on_exit, ..settings() })
+}
+
+/// As most tests want it: they apply in quick succession.
+pub(crate) fn settings() -> AgentSettings {
+    let reloads = ReloadBudget { min_interval: Duration::ZERO, ..ReloadBudget::default() };
+    AgentSettings {
+        nginx: nginx(),
         nginx_user: None,
         token: Some(Secret::new("nxmesh_agent_test".to_owned())),
         deployment_mode: Default::default(),
         ip_address: "127.0.0.1".into(),
-        on_exit,
-    };
+        on_exit: OnExit::Keep,
+        mode: Mode::Managed,
+        pid_file: None,
+        reloads,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the test's own task")]
+pub(crate) fn start_as(state: &Path, settings: AgentSettings) -> Running {
+    let (dialed, links) = mpsc::unbounded_channel();
     let agent = Agent::new(open(state), settings, Dialed(dialed));
     let stop = CancellationToken::new();
     let task = tokio::spawn(agent.run(stop.clone()));
@@ -265,6 +277,7 @@ pub(crate) fn config_with(
         version: RevisionNumber(version),
         checksum: format!("sum{version}"),
         projection: Arc::new(Projection { virtual_hosts, ..Projection::default() }),
+        drift: Default::default(),
     })
 }
 
@@ -293,6 +306,7 @@ impl Fleet {
             version: RevisionNumber(version),
             checksum: format!("fleet{version}"),
             projection: Arc::new(Projection { virtual_hosts, ..Projection::default() }),
+            drift: Default::default(),
         })
     }
 }
