@@ -13,7 +13,7 @@ use nxmesh_core::{
     conformance::given::id,
     from_json,
     gateway::{
-        ConfigUpdate, NewVirtualHost, Projection, VirtualHostId,
+        ConfigUpdate, DriftPolicy, NewVirtualHost, Projection, VirtualHostId,
         link::{
             AgentLink, AgentMessage, ApplyStatus, ConfigStatus, Connector, Registration,
             RegistrationAnswer, ServerLink, ServerMessage,
@@ -21,6 +21,7 @@ use nxmesh_core::{
     },
     transport::in_process,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -281,6 +282,11 @@ pub(crate) fn config_with(
     })
 }
 
+/// The same, to an agent that should do this about drift.
+pub(crate) fn with_drift(update: &ConfigUpdate, drift: DriftPolicy) -> Arc<ConfigUpdate> {
+    Arc::new(ConfigUpdate { drift, ..update.clone() })
+}
+
 /// Many virtual hosts, the same in each version but for the first one's header.
 pub(crate) struct Fleet {
     ids: Vec<VirtualHostId>,
@@ -309,6 +315,16 @@ impl Fleet {
             drift: Default::default(),
         })
     }
+}
+
+pub(crate) fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// The processes of a master that the kernel does not call something else.
+pub(crate) fn workers(master: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+    children.unwrap().split_whitespace().map(|it| it.parse().unwrap()).collect()
 }
 
 /// The version that nginx answers on its status socket.
