@@ -68,7 +68,7 @@ impl NewDriftPolicy {
         let Self { policy, until } = self;
         let policy = policy.as_deref().unwrap_or("restore");
         let at = path.field("until");
-        if until.is_some() && policy != "adopt" {
+        if until.is_some() && matches!(policy, "restore" | "report") {
             problems.add(&at, FieldCode::Contradiction, "goes with the policy adopt only");
         }
         match (policy, until) {
