@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nxmesh_core::{Secret, gateway::DriftPolicy};
+use nxmesh_core::{Secret, gateway::drift::DriftPolicy};
 
 /// The longest path of a Unix socket that Linux takes, in bytes (`sun_path`, unix(7)).
 const MAX_SOCKET_PATH: usize = 107;

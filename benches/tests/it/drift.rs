@@ -6,7 +6,10 @@ use anyhow::{Context, Result};
 use nxmesh_benches::{NginxBinary, TestMesh, free_port, get, wait_for};
 use nxmesh_core::{
     MergePatch,
-    gateway::{AgentState, DriftEnd, DriftKind, DriftPolicy},
+    gateway::{
+        AgentState,
+        drift::{DriftEnd, DriftKind, DriftPolicy},
+    },
 };
 use rustix::process::Signal;
 use serde_json::json;

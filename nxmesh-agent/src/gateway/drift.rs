@@ -12,8 +12,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use nxmesh_core::{
     Clock,
     gateway::{
-        ConfigUpdate, DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind, DriftPolicy,
-        DriftReport, DriftedFile, MAX_DRIFTED_FILES, nginx::render,
+        ConfigUpdate,
+        drift::{
+            DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind, DriftPolicy, DriftReport,
+            DriftedFile, MAX_DRIFTED_FILES,
+        },
+        nginx::render,
     },
 };
 

@@ -5,7 +5,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use nxmesh_core::gateway::{DriftChange, DriftReport, link::MAX_DRIFT_CHANGES};
+use nxmesh_core::gateway::{
+    drift::{DriftChange, DriftReport},
+    link::MAX_DRIFT_CHANGES,
+};
 use tokio::sync::watch;
 
 /// How things stand, and what became of them since the server was last told. Of what is not told,
@@ -62,7 +65,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use nxmesh_core::gateway::{DriftEnd, DriftEnded};
+    use nxmesh_core::gateway::drift::{DriftEnd, DriftEnded};
 
     use super::*;
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use nxmesh_core::gateway::{DriftKind, MAX_DRIFT_DIFF};
+use nxmesh_core::gateway::drift::{DriftKind, MAX_DRIFT_DIFF};
 use rustix::fs::OFlags;
 use similar::TextDiff;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nxmesh_core::{
     RevisionNumber,
-    gateway::{ConfigUpdate, DriftPolicy, Projection},
+    gateway::{ConfigUpdate, Projection, drift::DriftPolicy},
 };
 
 use super::{NginxError, engine::Engine, generation::Generation, wanted::Wanted};

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nxmesh_core::gateway::DriftKind;
+use nxmesh_core::gateway::drift::DriftKind;
 use rustix::process::Signal;
 
 use super::process::Process;

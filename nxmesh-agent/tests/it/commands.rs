@@ -2,7 +2,7 @@ use std::{io::Write, net::TcpStream, time::Duration};
 
 use nxmesh_agent::OnExit;
 use nxmesh_core::gateway::{
-    DriftPolicy,
+    drift::DriftPolicy,
     link::{AgentMessage, ApplyStatus, COMMAND_RESULT, Command, CommandAction, ServerMessage},
 };
 

@@ -14,8 +14,11 @@ use nxmesh_core::{
     Clock, Secret, SystemClock,
     conformance::given::id,
     gateway::{
-        Certificate, ConfigUpdate, DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind,
-        DriftPolicy, DriftReport, MAX_DRIFT_DIFF, MAX_DRIFTED_FILES, Projection,
+        Certificate, ConfigUpdate, Projection,
+        drift::{
+            DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind, DriftPolicy, DriftReport,
+            MAX_DRIFT_DIFF, MAX_DRIFTED_FILES,
+        },
         link::{
             AgentMessage,
             ApplyStatus::{Failed, Success},

@@ -13,7 +13,8 @@ use nxmesh_core::{
     conformance::given::id,
     from_json,
     gateway::{
-        ConfigUpdate, DriftPolicy, NewVirtualHost, Projection, VirtualHostId,
+        ConfigUpdate, NewVirtualHost, Projection, VirtualHostId,
+        drift::DriftPolicy,
         link::{
             AgentLink, AgentMessage, ApplyStatus, ConfigStatus, Connector, Registration,
             RegistrationAnswer, ServerLink, ServerMessage,

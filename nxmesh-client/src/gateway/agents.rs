@@ -3,8 +3,8 @@ use futures::Stream;
 use nxmesh_core::{
     ETag, MergePatch, Page, PageRequest, Secret,
     gateway::{
-        Agent, AgentConfig, AgentId, AgentState, DriftDetails, LabelSelector, NewRegistrationToken,
-        ReloadOutcome,
+        Agent, AgentConfig, AgentId, AgentState, LabelSelector, NewRegistrationToken,
+        ReloadOutcome, drift::DriftDetails,
     },
     tenancy::WorkspaceId,
 };

@@ -18,9 +18,9 @@ use super::{
 use crate::{
     ErrorKind, PageRequest, Revision, RevisionNumber, TokenHash, Trail,
     gateway::{
-        AgentFilter, AgentName, AgentSpec, AgentState, AgentStatus, DriftEnd, DriftEnded,
-        DriftKind, DriftRecord, DriftedFile, GatewayChange, GatewayWrite, LabelSelector, Moved,
-        News, Snapshot,
+        AgentFilter, AgentName, AgentSpec, AgentState, AgentStatus, GatewayChange, GatewayWrite,
+        LabelSelector, Moved, News, Snapshot,
+        drift::{DriftEnd, DriftEnded, DriftKind, DriftRecord, DriftedFile},
     },
     store::Stores,
     tenancy::{Cascade, Settings, TenancyChange, Workspace},

@@ -14,8 +14,8 @@ use crate::{
     events::{EventType, NewEvent},
     from_json,
     gateway::{
-        AgentName, AgentSecret, AgentSpec, DriftPolicy, GatewayChange, GatewayWrite, Labels,
-        NewUpstream, NewVirtualHost, Step, Upstream, VirtualHost,
+        AgentName, AgentSecret, AgentSpec, GatewayChange, GatewayWrite, Labels, NewUpstream,
+        NewVirtualHost, Step, Upstream, VirtualHost, drift::DriftPolicy,
     },
     store::Stores,
     tenancy::{

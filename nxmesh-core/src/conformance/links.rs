@@ -11,8 +11,11 @@ use super::given::{at, id};
 use crate::{
     Error, ErrorKind, RevisionNumber, Secret, from_json,
     gateway::{
-        ConfigUpdate, DeploymentMode, DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind,
-        DriftPolicy, DriftReport, DriftedFile, NewUpstream, NewVirtualHost, Projection,
+        ConfigUpdate, DeploymentMode, NewUpstream, NewVirtualHost, Projection,
+        drift::{
+            DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind, DriftPolicy, DriftReport,
+            DriftedFile,
+        },
         link::{
             AgentEvent, AgentLink, AgentMessage, Alert, ApplyStatus, Command, CommandAction,
             ConfigStatus, HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerLink,

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     gateway::{
-        AgentDrift, ConfigVersion, DriftPolicy, DriftReport, LabelSelector, Labels, NewDriftPolicy,
-        drift, labels,
+        ConfigVersion, LabelSelector, Labels,
+        drift::{self, AgentDrift, DriftPolicy, DriftReport, NewDriftPolicy},
+        labels,
         link::{ApplyStatus, ServerLink},
     },
     tenancy::WorkspaceId,

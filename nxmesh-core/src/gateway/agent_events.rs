@@ -9,8 +9,11 @@ use crate::{
     Actor, Clock, Trail,
     events::{EventType, NewEvent},
     gateway::{
-        AgentId, AgentSpec, AgentStatus, DriftChange, DriftEnded, DriftFound, DriftPolicy,
-        DriftedFile, MAX_DRIFTED_FILES, NewDriftPolicy, Snapshot,
+        AgentId, AgentSpec, AgentStatus, Snapshot,
+        drift::{
+            DriftChange, DriftEnded, DriftFound, DriftPolicy, DriftedFile, MAX_DRIFTED_FILES,
+            NewDriftPolicy,
+        },
         fleet::Outcome,
         link::{Alert, ApplyStatus, ConfigStatus, MAX_ALERTS, MAX_DRIFT_CHANGES},
     },

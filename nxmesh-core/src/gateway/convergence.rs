@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use crate::{
     RevisionNumber,
     gateway::{
-        ConfigUpdate, DriftPolicy,
+        ConfigUpdate,
+        drift::DriftPolicy,
         link::{ApplyStatus, ConfigStatus},
     },
 };

@@ -1,3 +1,5 @@
+//! What somebody else changes on the host of an agent, and what the agent does about it.
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 

@@ -14,7 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     Result, RevisionNumber, Secret,
-    gateway::{AgentId, ConfigUpdate, DeploymentMode, DriftChange, DriftReport, Labels},
+    gateway::{
+        AgentId, ConfigUpdate, DeploymentMode, Labels,
+        drift::{DriftChange, DriftReport},
+    },
 };
 
 /// How many messages may wait in each direction before the sender waits too.

@@ -8,7 +8,7 @@ mod change_set;
 mod changes;
 mod command;
 mod config;
-mod drift;
+pub mod drift;
 pub mod labels;
 pub mod link;
 mod location;
@@ -57,11 +57,6 @@ pub use self::{
     changes::Changes,
     command::{AgentCommand, COMMAND_PATIENCE, CommandId, CommandOutcome},
     config::{AgentConfig, ObjectChange, ObjectKind, RenderedFor, RevisionDiff, RevisionState},
-    drift::{
-        AgentDrift, DriftChange, DriftDetails, DriftEnd, DriftEnded, DriftFound, DriftKind,
-        DriftPolicy, DriftRecord, DriftReport, DriftedFile, MAX_ADOPT_DAYS, MAX_DRIFT_DIFF,
-        MAX_DRIFTED_FILES, NewDriftPolicy,
-    },
     labels::Labels,
     location::{
         Header, Location, LocationTarget, MAX_HEADERS, MAX_REWRITES, NewLocation, RewriteFlag,

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::gateway::{
-    AgentId, AgentSpec, ConfigUpdate, DriftPolicy, Labels, LocationTarget, Projection, Snapshot,
-    TargetAgents, UpstreamId, VirtualHost, VirtualHostSpec,
+    AgentId, AgentSpec, ConfigUpdate, Labels, LocationTarget, Projection, Snapshot, TargetAgents,
+    UpstreamId, VirtualHost, VirtualHostSpec, drift::DriftPolicy,
 };
 
 /// A snapshot that is handed to agents. Those who see the same share one update.

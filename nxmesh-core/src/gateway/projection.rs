@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     RevisionNumber,
     gateway::{
-        Certificate, CertificateId, DriftPolicy, UpstreamId, UpstreamSpec, VirtualHostId,
-        VirtualHostSpec,
+        Certificate, CertificateId, UpstreamId, UpstreamSpec, VirtualHostId, VirtualHostSpec,
+        drift::DriftPolicy,
     },
     tenancy::Settings,
 };

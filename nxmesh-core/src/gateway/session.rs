@@ -13,11 +13,12 @@ use crate::{
     clock::new_id,
     events::NewEvent,
     gateway::{
-        AgentId, AgentState, AgentStatus, DriftRecord, SessionId,
+        AgentId, AgentState, AgentStatus, SessionId,
         admission::{self, Admission},
         agent_events::About,
         context::Context,
         convergence::{Convergence, Next},
+        drift::DriftRecord,
         fleet::{Order, Outcome, Progress, Seat},
         link::{
             AgentEvent, AgentMessage, COMMAND_RESULT, Command, HealthReport, Incoming,

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     RevisionNumber,
     gateway::{
-        AgentHealth, AgentStatus, ConfigUpdate, ConfigVersion, DriftReport, DriftedFile, LastApply,
-        MAX_DRIFTED_FILES, NginxState,
+        AgentHealth, AgentStatus, ConfigUpdate, ConfigVersion, LastApply, NginxState,
+        drift::{DriftReport, DriftedFile, MAX_DRIFTED_FILES},
         link::{ApplyStatus, ConfigStatus, HealthReport, Registration},
     },
 };

@@ -10,8 +10,8 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentStatus, CommandId,
-        CommandOutcome, DriftRecord, SessionId, Snapshot, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId,
+        CommandOutcome, SessionId, Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId,
+        drift::DriftRecord,
     },
     tenancy::{Settings, WorkspaceId},
 };

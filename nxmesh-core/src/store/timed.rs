@@ -17,8 +17,8 @@ use crate::{
     figures::CallCounts,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
-        CommandId, CommandOutcome, DriftRecord, GatewayChange, GatewayStore, News, SessionId,
-        Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        CommandId, CommandOutcome, GatewayChange, GatewayStore, News, SessionId, Snapshot,
+        Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes, drift::DriftRecord,
     },
     store::Stores,
     tenancy::{

@@ -4,8 +4,8 @@ use http::StatusCode;
 use nxmesh_core::{
     Mesh, Page,
     gateway::{
-        Agent, AgentConfig, AgentId, AgentState, DriftDetails, LabelSelector, NewAgent,
-        NewRegistrationToken, RegistrationToken, ReloadOutcome,
+        Agent, AgentConfig, AgentId, AgentState, LabelSelector, NewAgent, NewRegistrationToken,
+        RegistrationToken, ReloadOutcome, drift::DriftDetails,
     },
     tenancy::Workspace,
 };

@@ -7,8 +7,11 @@ use nxmesh_core::{
     Clock, MergePatch, SystemClock,
     events::EventId,
     gateway::{
-        Agent, AgentState, ConfigUpdate, DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind,
-        DriftPolicy, DriftReport, DriftedFile,
+        Agent, AgentState, ConfigUpdate,
+        drift::{
+            DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind, DriftPolicy, DriftReport,
+            DriftedFile,
+        },
         link::{
             AgentLink, AgentMessage, ApplyStatus, ConfigStatus, HealthReport, NginxStatus,
             ServerMessage,

@@ -10,8 +10,9 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
-        CommandId, CommandOutcome, DriftRecord, GatewayChange, GatewayStore, GatewayWrite, Moved,
-        News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
+        SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        drift::DriftRecord,
     },
     store::local::Effect,
     tenancy::WorkspaceId,

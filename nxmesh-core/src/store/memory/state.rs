@@ -8,8 +8,8 @@ use crate::{
     Error, ErrorKind, KeyedHash, Reservation, Result, Revision, RevisionNumber, TokenHash,
     events::{Event, EventId},
     gateway::{
-        AgentId, AgentRecord, AgentSecret, DriftRecord, GatewayWrite, Snapshot, Upstream,
-        UpstreamId, VirtualHost, VirtualHostId,
+        AgentId, AgentRecord, AgentSecret, GatewayWrite, Snapshot, Upstream, UpstreamId,
+        VirtualHost, VirtualHostId, drift::DriftRecord,
     },
     tenancy::{
         ApiKey, ApiKeyId, AuditEntry, Organization, OrganizationId, RefreshToken, Role, Sealed,

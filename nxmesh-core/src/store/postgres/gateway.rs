@@ -22,9 +22,9 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
-        CommandId, CommandOutcome, DriftRecord, GatewayChange, GatewayStore, GatewayWrite,
-        MAX_WAITING_COMMANDS, News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId, Writes,
+        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS,
+        News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        drift::DriftRecord,
     },
     store::{
         TOGETHER,

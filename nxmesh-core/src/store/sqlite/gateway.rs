@@ -18,9 +18,9 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec,
-        AgentStatus, CommandId, CommandOutcome, DriftRecord, GatewayChange, GatewayStore,
-        GatewayWrite, Moved, News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId, Writes,
+        AgentStatus, CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved,
+        News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        drift::DriftRecord,
     },
     store::{
         TOGETHER,

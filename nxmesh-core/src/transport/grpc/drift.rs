@@ -3,7 +3,7 @@
 use nxmesh_proto::agent::v1::{self as proto, drift_change::Change};
 
 use super::wire::to_time;
-use crate::gateway::{
+use crate::gateway::drift::{
     DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind, DriftPolicy, DriftReport,
     DriftedFile, NewDriftPolicy,
 };
