@@ -56,7 +56,7 @@ impl Engine {
     }
 
     async fn restart(&mut self, signal: Signal, patience: Duration) -> Result<String, NginxError> {
-        self.look(Depth::Stamps).await;
+        self.look_and_mend(Depth::Stamps).await;
         let current = self.current()?;
         self.stop(signal, patience).await?;
         self.stopped = false;

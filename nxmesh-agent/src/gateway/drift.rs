@@ -49,16 +49,16 @@ const NGINX: &str = "nginx";
 
 /// What is known of drift.
 pub(super) struct Drift {
-    clock: Arc<dyn Clock>,
-    ledger: Arc<Ledger>,
-    policy: DriftPolicy,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) policy: DriftPolicy,
     watched: Option<Watched>,
     /// What the watched folder was made of, if this agent made it.
     made_of: Option<(PathBuf, Wanted)>,
     pub(super) known: Known,
     found: Vec<Found>,
     total: usize,
-    next_look: Instant,
+    pub(super) next_look: Instant,
     next_whole_look: Instant,
     /// nginx may have loaded what somebody changed.
     may_be_loaded: bool,
@@ -70,8 +70,8 @@ pub(super) struct Drift {
     put_back: u32,
     last_put_back: Instant,
     not_before: Instant,
-    held: Option<Arc<ConfigUpdate>>,
-    held_rotation: bool,
+    pub(super) held: Option<Arc<ConfigUpdate>>,
+    pub(super) held_rotation: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -162,7 +162,7 @@ impl Drift {
         })
     }
 
-    fn report(&self) -> DriftReport {
+    pub(super) fn report(&self) -> DriftReport {
         let files = self.found.iter().take(MAX_DRIFTED_FILES).map(|it| file(it, None)).collect();
         let total = u32::try_from(self.total).unwrap_or(u32::MAX);
         DriftReport { policy: self.policy, files, total }
@@ -191,59 +191,26 @@ fn file(found: &Found, diff: Option<(String, bool)>) -> DriftedFile {
 }
 
 impl Engine {
-    /// Does this about drift from now on.
-    pub(super) fn follow(&mut self, policy: DriftPolicy) {
-        if self.drift.policy == policy {
-            return;
-        }
-        if let Err(error) = self.nginx.dir().keep_drift_policy(policy) {
-            tracing::error!(%error, "cannot keep what is to be done about drift");
-        }
-        self.drift.policy = policy;
-        self.drift.next_look = Instant::now();
-        self.drift.ledger.note(self.drift.report(), None);
-    }
-
-    /// Why another configuration has to wait, where it has to; it comes afterwards.
-    pub(super) fn hold(&mut self, update: &Arc<ConfigUpdate>) -> Option<String> {
-        let until = self.drift.policy.held_until(self.drift.clock.now())?;
-        self.drift.held = Some(Arc::clone(update));
-        Some(format!(
-            "held back until {until}: what is on the host stays until then (drift policy adopt)"
-        ))
-    }
-
-    /// Whether another rotation has to wait; it comes afterwards.
-    pub(super) fn holds_rotation(&mut self) -> bool {
-        let held = self.drift.policy.held_until(self.drift.clock.now()).is_some();
-        self.drift.held_rotation |= held;
-        held
-    }
-
-    /// What had to wait and need not any more.
-    pub(super) async fn release(&mut self) {
-        if self.drift.policy.held_until(self.drift.clock.now()).is_some() {
-            return;
-        }
-        let turned = std::mem::take(&mut self.drift.held_rotation);
-        if let Some(update) = self.drift.held.take() {
-            self.settle(update).await;
-        } else if turned {
-            self.turn(Arc::clone(&self.rotation)).await;
-        }
-    }
-
     /// Looks, when it is time to.
     pub(super) async fn watch(&mut self) {
         let now = Instant::now();
         if now >= self.drift.next_whole_look {
-            self.look(Depth::Content).await;
+            self.look_and_mend(Depth::Content).await;
         } else if now >= self.drift.next_look {
-            self.look(Depth::Stamps).await;
+            self.look_and_mend(Depth::Stamps).await;
         }
     }
 
-    /// Looks what somebody else changed, tells of it, and does about it what is to be done.
+    /// Looks, and puts back what is to be put back.
+    pub(super) async fn look_and_mend(&mut self, depth: Depth) {
+        self.look(depth).await;
+        let restores = self.drift.policy.at(self.drift.clock.now()) == DriftPolicy::Restore;
+        if restores && !self.drift.found.is_empty() && Instant::now() >= self.drift.not_before {
+            self.put_back().await;
+        }
+    }
+
+    /// Looks what somebody else changed, and tells of it.
     pub(super) async fn look(&mut self, depth: Depth) {
         let began = Instant::now();
         self.drift.next_look = began + LOOK;
@@ -269,10 +236,6 @@ impl Engine {
         self.drift.watched = Some(watched);
         found.extend(self.processes().await);
         self.note(found).await;
-        let restores = self.drift.policy.at(self.drift.clock.now()) == DriftPolicy::Restore;
-        if restores && !self.drift.found.is_empty() && Instant::now() >= self.drift.not_before {
-            self.put_back().await;
-        }
     }
 
     /// Looks before nginx is told to load what is there. Answers whether it was just told to,
@@ -281,7 +244,7 @@ impl Engine {
         let before = self.nginx.last_reload();
         self.drift.may_be_loaded = true;
         self.drift.not_before = Instant::now();
-        self.look(Depth::Stamps).await;
+        self.look_and_mend(Depth::Stamps).await;
         self.nginx.last_reload() != before && self.drift.is_clean()
     }
 

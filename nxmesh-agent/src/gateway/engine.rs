@@ -251,7 +251,7 @@ impl Engine {
         tracing::warn!("nginx is gone: starting it again");
         self.note_stopped().await;
         // It is not to load what somebody changed.
-        self.look(Depth::Stamps).await;
+        self.look_and_mend(Depth::Stamps).await;
         if self.nginx.master().is_some() {
             return;
         }

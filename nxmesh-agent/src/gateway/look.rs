@@ -260,3 +260,70 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(folder: &Path) -> Watched {
+        let mut manifest = Manifest::new();
+        fs::write(folder.join("a.conf"), "one").unwrap();
+        manifest.note(folder, "a.conf", b"one", 0o644).unwrap();
+        manifest.note_folder(folder, "").unwrap();
+        fs::write(folder.join(MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
+        Watched::new(folder)
+    }
+
+    #[test]
+    fn what_has_the_times_of_before_is_found_by_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watched = watched(folder.path());
+        assert_eq!(watched.look(Depth::Stamps), []);
+        fs::write(folder.path().join("a.conf"), "six").unwrap();
+        // As where the clock of the machine was set back, and all times with it.
+        let stamp = Stamp::of(&fs::symlink_metadata(folder.path().join("a.conf")).unwrap());
+        watched.found.insert("a.conf".into(), (stamp, None));
+        assert_eq!(watched.look(Depth::Stamps), []);
+        let found = watched.look(Depth::Content);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].path.as_str(), found[0].kind), ("a.conf", DriftKind::Changed));
+        assert_eq!(watched.look(Depth::Stamps), found, "and is known from then on");
+    }
+
+    #[test]
+    fn what_others_put_there_is_counted_up_to_a_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watched = watched(folder.path());
+        for number in 0..=MAX_STRANGERS {
+            fs::write(folder.path().join(number.to_string()), "").unwrap();
+        }
+        assert_eq!(watched.look(Depth::Stamps).len(), MAX_STRANGERS);
+        fs::remove_file(folder.path().join("0")).unwrap();
+        assert_eq!(watched.look(Depth::Stamps).len(), MAX_STRANGERS);
+        fs::remove_file(folder.path().join("1")).unwrap();
+        assert_eq!(watched.look(Depth::Stamps).len(), MAX_STRANGERS - 1);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watched = watched(folder.path());
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        fs::write(elsewhere.path(), "secret").unwrap();
+        fs::remove_file(folder.path().join("a.conf")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("a.conf")).unwrap();
+        let found = watched.look(Depth::Content);
+        assert_eq!(found[0].kind, DriftKind::Changed);
+        let written = [("a.conf".to_owned(), "one".to_owned())].into();
+        assert_eq!(watched.diff(&found[0], &written), None);
+    }
+
+    #[test]
+    fn a_lost_list_of_files_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut found = watched(folder.path());
+        fs::write(folder.path().join(MANIFEST), "{}").unwrap();
+        assert_eq!(found.look(Depth::Stamps)[0].kind, DriftKind::Changed);
+        assert_eq!(Watched::new(folder.path()).look(Depth::Stamps)[0].kind, DriftKind::Missing);
+    }
+}

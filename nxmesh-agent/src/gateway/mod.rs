@@ -14,6 +14,7 @@ mod look;
 mod manifest;
 mod nginx;
 mod orphans;
+mod policy;
 mod probe;
 mod process;
 mod recover;

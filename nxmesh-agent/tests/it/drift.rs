@@ -380,6 +380,20 @@ async fn what_is_adopted_stays_and_holds_others_back_until_its_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waited_does_not_come_after_what_is_newer() {
+    let (state, port) = (State::new(), free_port());
+    let adopt = DriftPolicy::Adopt { until: soon(3600) };
+    let (agent, mut server) = serving(&state, port, adopt).await;
+    assert_eq!(server.apply(&with_drift(&config(2, port, "two"), adopt)).await.0, [Failed]);
+    assert_eq!(server.apply_last(&config(3, port, "three")).await, Success);
+    for _ in 0..10 {
+        standing(&mut server, |it| it.total == 0).await;
+    }
+    assert_eq!(answered(port).await.as_deref(), Some("three"));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_adopted_is_put_back_when_its_time_is_over() {
     let (state, port) = (State::new(), free_port());
     let (agent, mut server) = serving(&state, port, DriftPolicy::Adopt { until: soon(6) }).await;
