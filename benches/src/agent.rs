@@ -124,6 +124,8 @@ fn spawn(
         None => Command::new(program),
     };
     command.args(["--server", server, "--token", token]);
+    // What is tested and measured here is one reload after the other.
+    command.args(["--min-reload-interval-ms", "0"]);
     command.arg("--state-dir").arg(folder).arg("--nginx").arg(nginx.path());
     if let Some(roots) = roots {
         command.arg("--ca-file").arg(roots);

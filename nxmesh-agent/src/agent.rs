@@ -7,8 +7,8 @@ use nxmesh_core::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    NginxError, StateDir,
-    gateway::{Engine, Nginx},
+    NginxError, ReloadBudget, StateDir,
+    gateway::{Engine, EngineSettings, Nginx},
     link,
 };
 
@@ -27,6 +27,23 @@ pub struct AgentSettings {
     pub ip_address: String,
     /// What becomes of nginx when the agent is told to stop.
     pub on_exit: OnExit,
+    /// Who starts and stops nginx.
+    pub mode: Mode,
+    /// Where nginx's master writes its process id; `None` for a file in the state folder.
+    pub pid_file: Option<PathBuf>,
+    /// How often nginx is reloaded.
+    pub reloads: ReloadBudget,
+}
+
+/// Who starts and stops nginx.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The agent.
+    #[default]
+    Managed,
+    /// Somebody else, systemd say: the agent writes what nginx loads, tells it to reload, and
+    /// proves it, but never starts or stops it.
+    Attached,
 }
 
 /// What becomes of nginx when the agent is told to stop.
@@ -39,7 +56,7 @@ pub enum OnExit {
     Stop,
 }
 
-/// An agent in managed mode: nginx is started, looked after and taken over by it.
+/// An agent: nginx is looked after and taken over by it, and in managed mode started too.
 #[derive(Debug)]
 pub struct Agent {
     dir: Arc<StateDir>,
@@ -66,8 +83,12 @@ impl Agent {
     /// When nginx cannot be used at all: no program, or none that starts.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NginxError> {
         let Self { dir, settings, connector, clock } = self;
-        let nginx =
-            Nginx::new(settings.nginx.clone(), settings.nginx_user.clone(), Arc::clone(&dir));
+        let nginx = Nginx::new(
+            settings.nginx.clone(),
+            settings.nginx_user.clone(),
+            Arc::clone(&dir),
+            settings.pid_file.clone(),
+        );
         if rustix::process::geteuid().is_root()
             && let Some(folder) = dir.closed_above()
         {
@@ -77,7 +98,13 @@ impl Agent {
         let tasks = Tasks::default();
         // Whoever drops this future stops the agent too.
         let _guard = tasks.stop_on_drop();
-        let (engine, reports) = Engine::begin(nginx.clone(), &tasks, settings.on_exit).await?;
+        let engine = EngineSettings {
+            mode: settings.mode,
+            on_exit: settings.on_exit,
+            reloads: settings.reloads,
+            clock: Arc::clone(&clock),
+        };
+        let (engine, reports) = Engine::begin(nginx.clone(), &tasks, engine).await?;
         let link = link::Link {
             dir,
             settings,

@@ -10,7 +10,7 @@ mod link;
 mod state_dir;
 
 pub use self::{
-    agent::{Agent, AgentSettings, OnExit},
-    gateway::NginxError,
+    agent::{Agent, AgentSettings, Mode, OnExit},
+    gateway::{NginxError, ReloadBudget},
     state_dir::{StateDir, StateDirError},
 };

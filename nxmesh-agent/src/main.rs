@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use nxmesh_agent::{Agent, AgentSettings, StateDir};
+use nxmesh_agent::{Agent, AgentSettings, ReloadBudget, StateDir};
 use nxmesh_core::{
     Secret,
     gateway::link::Connector,
@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use self::settings::Settings;
+use self::settings::{Settings, Starter, WhatBecomes};
 
 /// What is wrong with how it was started.
 const USAGE: u8 = 2;
@@ -95,6 +95,21 @@ async fn prepare(settings: Settings) -> Result<Agent> {
     if !settings.nginx.is_file() {
         bail!("--nginx {} is no file: install nginx, or name another", settings.nginx.display());
     }
+    if matches!((settings.mode, settings.on_exit), (Starter::Attached, WhatBecomes::Stop)) {
+        bail!("--on-exit stop goes with --mode managed only: an attached agent never stops nginx");
+    }
+    if let Some(file) = settings.pid_file.as_deref().filter(|it| !it.is_absolute()) {
+        bail!(
+            "--pid-file {} is no absolute path: nginx would look for it elsewhere",
+            file.display()
+        );
+    }
+    let usual = ReloadBudget::default();
+    let reloads = ReloadBudget {
+        min_interval: Duration::from_millis(settings.min_reload_interval_ms),
+        max_draining_workers: settings.max_draining_workers.unwrap_or(usual.max_draining_workers),
+        drain_timeout: Duration::from_secs(settings.drain_timeout_seconds),
+    };
     let dir = StateDir::open(&settings.state_dir)?;
     let agent = AgentSettings {
         nginx: settings.nginx,
@@ -103,6 +118,9 @@ async fn prepare(settings: Settings) -> Result<Agent> {
         deployment_mode: settings.deployment_mode.into(),
         ip_address: own_address(server).to_string(),
         on_exit: settings.on_exit.into(),
+        mode: settings.mode.into(),
+        pid_file: settings.pid_file,
+        reloads,
     };
     Ok(Agent::new(dir, agent, connector))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use nxmesh_agent::OnExit;
+use nxmesh_agent::{Mode, OnExit};
 use nxmesh_core::gateway::DeploymentMode;
 
 /// Runs beside nginx: applies what the control plane wants, and proves it.
@@ -48,6 +48,27 @@ pub(crate) struct Settings {
     #[arg(long, env = "NXMESH_ON_EXIT", value_enum, default_value = "keep")]
     pub(crate) on_exit: WhatBecomes,
 
+    /// Who starts and stops nginx
+    #[arg(long, env = "NXMESH_MODE", value_enum, default_value = "managed")]
+    pub(crate) mode: Starter,
+
+    /// Where nginx's master writes its process id [default: run/nginx.pid in the state folder]
+    #[arg(long, env = "NXMESH_PID_FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+
+    /// From one reload of nginx to the next, at least; 0 for no limit
+    #[arg(long, env = "NXMESH_MIN_RELOAD_INTERVAL_MS", default_value_t = 1000)]
+    pub(crate) min_reload_interval_ms: u64,
+
+    /// With more old workers than this, which finish what they began, nginx is not reloaded
+    /// [default: 16 for each processor]
+    #[arg(long, env = "NXMESH_MAX_DRAINING_WORKERS")]
+    pub(crate) max_draining_workers: Option<usize>,
+
+    /// How many seconds old workers may take to end where they are too many
+    #[arg(long, env = "NXMESH_DRAIN_TIMEOUT_SECONDS", default_value_t = 65)]
+    pub(crate) drain_timeout_seconds: u64,
+
     /// How the agent is deployed
     #[arg(long, env = "NXMESH_DEPLOYMENT_MODE", value_enum, default_value = "standalone")]
     pub(crate) deployment_mode: Deployment,
@@ -70,6 +91,14 @@ pub(crate) enum WhatBecomes {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Starter {
+    /// The agent
+    Managed,
+    /// Somebody else, systemd say
+    Attached,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Deployment {
     /// A container beside nginx's
     DockerSidecar,
@@ -84,6 +113,15 @@ impl From<WhatBecomes> for OnExit {
         match it {
             WhatBecomes::Keep => Self::Keep,
             WhatBecomes::Stop => Self::Stop,
+        }
+    }
+}
+
+impl From<Starter> for Mode {
+    fn from(it: Starter) -> Self {
+        match it {
+            Starter::Managed => Self::Managed,
+            Starter::Attached => Self::Attached,
         }
     }
 }

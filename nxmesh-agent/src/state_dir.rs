@@ -5,12 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nxmesh_core::Secret;
+use nxmesh_core::{Secret, gateway::drift::DriftPolicy};
 
 /// The longest path of a Unix socket that Linux takes, in bytes (`sun_path`, unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 const STATUS_SOCKET: &str = "run/status.sock";
 const LOCK: &str = "lock";
+const DRIFT: &str = "drift.json";
 /// The folders in it, and who may do what there.
 const FOLDERS: [(&str, u32); 4] = [("gen", 0o700), ("run", 0o711), ("logs", 0o700), ("tmp", 0o711)];
 
@@ -19,7 +20,8 @@ const FOLDERS: [(&str, u32); 4] = [("gen", 0o700), ("run", 0o711), ("logs", 0o70
 /// `gen/N/` are configurations, `current` links to the one nginx uses, `verified`
 /// to the last one that was proven: as long as the two differ, an apply is under
 /// way. `run/` has process id and status socket, `logs/` what nginx complains of,
-/// `tmp/` large bodies, `credential` what lets the agent in. One agent at a time.
+/// `tmp/` large bodies, `credential` what lets the agent in, `drift.json` what it does when somebody
+/// else changes a configuration. One agent at a time.
 #[derive(Debug)]
 pub struct StateDir {
     root: PathBuf,
@@ -162,6 +164,24 @@ impl StateDir {
         file.write_all(credential.expose().as_bytes())?;
         file.sync_all()?;
         fs::rename(&draft, self.root.join("credential"))?;
+        sync_path(&self.root)
+    }
+
+    /// What is done about drift, as it was last heard; the default where that cannot be read:
+    /// no change may win because a file was changed.
+    pub(crate) fn drift_policy(&self) -> DriftPolicy {
+        let kept = fs::read(self.root.join(DRIFT)).ok();
+        kept.and_then(|it| serde_json::from_slice(&it).ok()).unwrap_or_default()
+    }
+
+    /// On disk when this returns.
+    pub(crate) fn keep_drift_policy(&self, policy: DriftPolicy) -> io::Result<()> {
+        let draft = self.root.join("drift.new");
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(&serde_json::to_vec(&policy).map_err(io::Error::other)?)?;
+        file.sync_all()?;
+        fs::rename(&draft, self.root.join(DRIFT))?;
         sync_path(&self.root)
     }
 

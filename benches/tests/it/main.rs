@@ -3,6 +3,7 @@
 mod apply;
 mod cluster;
 mod config;
+mod drift;
 mod events;
 mod faults;
 mod idempotency;

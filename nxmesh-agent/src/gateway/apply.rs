@@ -17,6 +17,7 @@ use super::{
     attempt::Attempt,
     engine::Engine,
     generation::{Generation, Identity, prune},
+    look::Depth,
     ports,
     quarantine::Content,
     teller::Teller,
@@ -32,20 +33,39 @@ impl Engine {
     pub(super) async fn settle(&mut self, update: Arc<ConfigUpdate>) {
         let identity = Identity::of(&update);
         let began = Instant::now();
+        self.follow(update.drift);
+        self.look(Depth::Stamps).await;
         let teller = Teller::of(self, &identity);
-        let (status, message, served) = match self.serve(update, &teller).await {
-            Ok(served) => (ApplyStatus::Success, String::new(), Some(served)),
-            Err(Setback { status, error }) => (status, error.full(), None),
+        let (status, message, served) = match self.hold(&update) {
+            None => self.come_to(update, &teller).await,
+            Some(_) if self.verified.checksum == identity.checksum => {
+                (ApplyStatus::Success, String::new(), self.good().await)
+            }
+            Some(until) => (ApplyStatus::Failed, until, None),
         };
         let held_back = served.as_ref().map(|it| it.kept.objects.len());
         tracing::info!(version = %identity.version, ?status, message, held_back, took_ms = began.elapsed().as_millis(), "configuration settled");
         teller.settled(status, message, served.as_ref());
     }
 
+    async fn come_to(
+        &mut self,
+        update: Arc<ConfigUpdate>,
+        teller: &Teller,
+    ) -> (ApplyStatus, String, Option<Content>) {
+        match self.serve(update, teller).await {
+            Ok(served) => (ApplyStatus::Success, String::new(), Some(served)),
+            Err(Setback { status, error }) => (status, error.full(), None),
+        }
+    }
+
     /// Serves what is served already, with what is out of rotation now. Nobody asked, so
     /// nobody is told.
     pub(super) async fn turn(&mut self, rotation: Arc<Rotation>) {
         self.rotation = rotation;
+        if self.holds_rotation() {
+            return;
+        }
         // What an older agent left has to wait for the next update.
         let Some(content) = self.good().await else { return };
         let wanted = Wanted { content, rotation: Arc::clone(&self.rotation) };
@@ -107,6 +127,9 @@ impl Engine {
             if is_served && self.nginx.serves_soon(&self.verified).await {
                 self.look_again_at(&wanted.content);
                 return Ok(wanted.content);
+            }
+            if self.is_ready_for_start(&effective.identity) {
+                return Err(failed(NginxError::Away));
             }
             let done = match self.held_ports(&attempt, &effective, &facts) {
                 said if said.is_empty() => self.bring(&wanted, &effective, &facts, teller).await,
@@ -176,6 +199,11 @@ impl Engine {
             self.good = Some((staged.identity, wanted.content.clone()));
             return Ok(());
         };
+        if matches!(error, NginxError::Away) {
+            // It stays for whoever starts nginx.
+            self.prune();
+            return Err(failed(error));
+        }
         let undone = match before {
             Some(before) => self.go_back(&before, &error).await,
             None => Ok(()),
@@ -187,8 +215,9 @@ impl Engine {
     }
 
     /// Serves what was served before.
-    async fn go_back(&self, before: &Generation, error: &NginxError) -> Result<(), NginxError> {
+    async fn go_back(&mut self, before: &Generation, error: &NginxError) -> Result<(), NginxError> {
         self.switch(before)?;
+        self.prune();
         // Where nginx refused the new one by itself, it never left the old one. In any other
         // case it may have, or may yet: it is told to come back.
         let never_left = matches!(error, NginxError::Refused(_));
@@ -198,6 +227,8 @@ impl Engine {
         {
             return Ok(());
         }
+        // It may yet load what it was told to, and that is not somebody else's doing.
+        self.drift.known.forget();
         self.bring_up(before).await
     }
 
@@ -211,10 +242,12 @@ impl Engine {
         let (wanted, effective) = (wanted.clone(), effective.clone());
         let (facts_there, nginx) = (facts.clone(), self.nginx.clone());
         let root = self.nginx.dir().root().to_owned();
+        let (clean, made_of) = (self.drift.is_clean(), wanted.clone());
         let stage = move || {
             let rendered = render(&effective.to_render(), &facts_there, &nginx.place());
             let like = Generation::behind(&nginx.dir().current()).map(|it| it.folder);
-            let like = like.as_deref();
+            // What somebody else changed is not taken along.
+            let like = like.as_deref().filter(|_| clean);
             Generation::stage(nginx.dir(), effective.identity, &wanted, &rendered, like)
         };
         let staged = blocking(stage).await.map_err(NginxError::io(root.clone()))?;
@@ -231,6 +264,7 @@ impl Engine {
             }
             return Err(error);
         }
+        self.drift.made(&staged.folder, &made_of);
         Ok(staged)
     }
 
@@ -240,9 +274,11 @@ impl Engine {
             .ok_or_else(|| NginxError::Io { path: link, source: io::ErrorKind::NotFound.into() })
     }
 
-    pub(super) fn switch(&self, to: &Generation) -> Result<(), NginxError> {
+    pub(super) fn switch(&mut self, to: &Generation) -> Result<(), NginxError> {
         let link = self.nginx.dir().current();
-        self.nginx.dir().point(&link, &to.folder).map_err(NginxError::io(link))
+        self.nginx.dir().point(&link, &to.folder).map_err(NginxError::io(link))?;
+        self.drift.watch(&to.folder);
+        Ok(())
     }
 
     pub(super) fn mark_verified(&mut self, generation: &Generation) -> Result<(), NginxError> {
@@ -250,10 +286,22 @@ impl Engine {
         self.nginx.dir().point(&link, &generation.folder).map_err(NginxError::io(link))?;
         self.verified = generation.identity.clone();
         self.running.send_modify(|it| it.verified = generation.identity.clone());
+        self.loaded();
+        self.prune();
+        Ok(())
+    }
+
+    /// What nginx runs now is this agent's doing.
+    pub(super) fn loaded(&mut self) {
+        let master = self.nginx.master();
+        self.drift.known.take(master);
+        self.drift.loaded();
+    }
+
+    pub(super) fn prune(&self) {
         if let Err(error) = prune(self.nginx.dir()) {
             tracing::warn!(%error, "cannot remove old configurations");
         }
-        Ok(())
     }
 }
 
@@ -273,7 +321,7 @@ fn named(blames: &[Blame], said: Vec<String>) -> Vec<String> {
 }
 
 /// Works with files where that holds up nobody.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))

@@ -147,6 +147,7 @@ mod tests {
             ..Projection::default()
         };
         Arc::new(ConfigUpdate {
+            drift: Default::default(),
             config_id: version.to_string(),
             version: RevisionNumber(version),
             checksum: format!("sum{version}"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nxmesh_core::gateway::link::CommandAction;
 use rustix::process::Signal;
 
-use super::{NginxError, engine::Engine};
+use super::{NginxError, engine::Engine, look::Depth};
 
 /// How long nginx may take to end when it should at once.
 const FORCED: Duration = Duration::from_secs(5);
@@ -21,18 +21,28 @@ impl Engine {
     pub(super) async fn carry_out(&mut self, action: CommandAction) -> Result<String, NginxError> {
         match action {
             CommandAction::Reload { graceful: true } => {
-                let current = self.current()?;
-                self.nginx.reload(&current.identity, self.loading).await?;
+                self.wait_for_reload().await?;
+                if !self.look_before_reload().await {
+                    let current = self.current()?;
+                    self.nginx.reload(&current.identity, self.loading).await?;
+                    self.loaded();
+                }
                 Ok("nginx reloaded successfully".to_owned())
             }
             CommandAction::Reload { graceful: false } | CommandAction::Restart { force: true } => {
+                self.refuse_if_attached("restart")?;
                 self.restart(Signal::TERM, FORCED).await
             }
-            CommandAction::Restart { force: false } => self.restart(Signal::QUIT, GRACEFUL).await,
+            CommandAction::Restart { force: false } => {
+                self.refuse_if_attached("restart")?;
+                self.restart(Signal::QUIT, GRACEFUL).await
+            }
             CommandAction::Stop { graceful, timeout } => {
+                self.refuse_if_attached("stop")?;
                 let signal = if graceful { Signal::QUIT } else { Signal::TERM };
                 self.stopped = true;
                 self.stop(signal, timeout.max(FORCED)).await?;
+                self.drift.known.forget();
                 Ok("nginx stopped".to_owned())
             }
             CommandAction::GetStatus => Ok("a health report follows".to_owned()),
@@ -46,10 +56,13 @@ impl Engine {
     }
 
     async fn restart(&mut self, signal: Signal, patience: Duration) -> Result<String, NginxError> {
+        self.look_and_mend(Depth::Stamps).await;
         let current = self.current()?;
         self.stop(signal, patience).await?;
         self.stopped = false;
+        self.drift.known.forget();
         self.nginx.start_and_prove(&current.identity).await?;
+        self.loaded();
         Ok("nginx restarted".to_owned())
     }
 

@@ -6,26 +6,30 @@ use std::{
 };
 
 use nxmesh_core::{
-    Tasks,
+    Clock, Tasks,
     gateway::{ConfigUpdate, link::CommandAction},
 };
 use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    NginxError,
+    NginxError, ReloadBudget,
+    drift::Drift,
     error_log::MAX_LOG_BYTES,
     generation::Identity,
+    ledger::Ledger,
+    look::Depth,
     nginx::Nginx,
     probe::{self, Counters},
     quarantine::Content,
     teller::Report,
     wanted::Rotation,
+    workers::Draining,
 };
-use crate::OnExit;
+use crate::{Mode, OnExit};
 
 /// How often it is looked whether nginx lives.
-const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 /// How long to wait between two tries to start an nginx that does not start.
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
 const MAX_WAITING: usize = 64;
@@ -37,6 +41,9 @@ pub(crate) struct Running {
     pub(crate) pid: Option<i32>,
     pub(crate) uptime_seconds: u64,
     pub(crate) counters: Option<Counters>,
+    pub(crate) draining_workers: usize,
+    /// Somebody else starts and stops it.
+    pub(crate) attached: bool,
 }
 
 /// How others reach the engine.
@@ -46,7 +53,17 @@ pub(crate) struct EngineHandle {
     rotation: watch::Sender<Arc<Rotation>>,
     commands: mpsc::Sender<(CommandAction, oneshot::Sender<Result<String, String>>)>,
     running: watch::Receiver<Running>,
+    drift: Arc<Ledger>,
     nginx: Nginx,
+}
+
+/// What the engine is told before it begins.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineSettings {
+    pub(crate) mode: Mode,
+    pub(crate) on_exit: OnExit,
+    pub(crate) reloads: ReloadBudget,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Owns nginx.
@@ -64,8 +81,17 @@ pub(crate) struct Engine {
     pub(super) running: watch::Sender<Running>,
     /// When what is held back is tried again.
     pub(super) next_try: Option<Instant>,
-    restart_pause: Duration,
-    next_restart: Instant,
+    pub(super) restart_pause: Duration,
+    pub(super) next_restart: Instant,
+    pub(super) drift: Drift,
+    pub(super) budget: ReloadBudget,
+    pub(super) old_workers: Draining,
+    pub(super) draining: usize,
+    pub(super) mode: Mode,
+    /// Whoever starts nginx has not, or what it was started with is not proven yet.
+    pub(super) away: bool,
+    /// A socket on which nobody listened when it was last looked.
+    pub(super) dead_socket: Option<u64>,
 }
 
 /// What others ask of the engine.
@@ -107,17 +133,20 @@ impl EngineHandle {
 
     /// How nginx is, asked now.
     pub(crate) async fn running(&self) -> Running {
-        let verified = self.running.borrow().verified.clone();
-        let Some(master) = self.nginx.master() else {
-            return Running { verified, ..Running::default() };
-        };
+        let known = self.running.borrow().clone();
+        let Some(master) = self.nginx.master() else { return known };
         let counters = probe::counters(&self.nginx.dir().status_socket()).await.ok().flatten();
         Running {
-            verified,
             pid: Some(master.pid),
             uptime_seconds: master.uptime_seconds(),
             counters,
+            ..known
         }
+    }
+
+    /// What is to be told of drift.
+    pub(crate) fn drift(&self) -> &Ledger {
+        &self.drift
     }
 }
 
@@ -126,9 +155,11 @@ impl Engine {
     pub(crate) async fn begin(
         nginx: Nginx,
         tasks: &Tasks,
-        on_exit: OnExit,
+        settings: EngineSettings,
     ) -> Result<(EngineHandle, mpsc::Receiver<Report>), NginxError> {
         let (reports, reported) = mpsc::channel(MAX_WAITING);
+        let EngineSettings { mode, on_exit, reloads: budget, clock } = settings;
+        let attached = mode == Mode::Attached;
         let mut engine = Self {
             nginx: nginx.clone(),
             loading: Duration::ZERO,
@@ -137,17 +168,26 @@ impl Engine {
             good: None,
             rotation: Arc::default(),
             reports,
-            running: watch::Sender::default(),
+            running: watch::Sender::new(Running { attached, ..Running::default() }),
             next_try: None,
             restart_pause: TICK,
             next_restart: Instant::now(),
+            drift: Drift::new(nginx.dir(), clock),
+            budget,
+            old_workers: Draining::default(),
+            draining: 0,
+            mode,
+            away: false,
+            dead_socket: None,
         };
         engine.recover().await?;
+        engine.drift.doubt();
         let (updates, new_updates) = watch::channel(None);
         let (rotation, new_rotations) = watch::channel(Arc::clone(&engine.rotation));
         let (commands, new_commands) = mpsc::channel(MAX_WAITING);
         let running = engine.running.subscribe();
-        let handle = EngineHandle { updates, rotation, commands, running, nginx };
+        let drift = engine.drift.ledger();
+        let handle = EngineHandle { updates, rotation, commands, running, drift, nginx };
         let asked = Asked { updates: new_updates, rotation: new_rotations, commands: new_commands };
         tasks.spawn(engine.run(asked, tasks.clone(), on_exit));
         Ok((handle, reported))
@@ -158,9 +198,11 @@ impl Engine {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            // What changes before nginx may be reloaded again is folded.
+            let free = self.free_at().into();
             tokio::select! {
                 () = tasks.stopping().cancelled() => break,
-                changed = updates.changed() => {
+                changed = from(free, updates.changed()) => {
                     if changed.is_err() {
                         break;
                     }
@@ -169,7 +211,7 @@ impl Engine {
                         self.settle(update).await;
                     }
                 }
-                Ok(()) = rotation.changed() => {
+                Ok(()) = from(free, rotation.changed()) => {
                     let rotation = Arc::clone(&rotation.borrow_and_update());
                     self.turn(rotation).await;
                 }
@@ -181,7 +223,7 @@ impl Engine {
                 _ = tick.tick() => self.supervise().await,
             }
         }
-        if on_exit == OnExit::Stop {
+        if on_exit == OnExit::Stop && !self.is_attached() {
             let stopped = self.stop(Signal::QUIT, Duration::from_secs(5)).await;
             tracing::info!(?stopped, "nginx stopped with the agent");
         }
@@ -189,8 +231,13 @@ impl Engine {
 
     /// Starts nginx again if it is gone, and keeps its log small.
     async fn supervise(&mut self) {
+        self.tend_workers();
+        self.release().await;
+        self.watch().await;
         match self.nginx.master() {
+            Some(_) if self.is_attached() => self.welcome().await,
             Some(_) => self.restart_pause = TICK,
+            None if self.is_attached() => self.miss(),
             None if !self.stopped && Instant::now() >= self.next_restart => self.revive().await,
             None => {}
         }
@@ -203,15 +250,25 @@ impl Engine {
 
     async fn revive(&mut self) {
         tracing::warn!("nginx is gone: starting it again");
+        self.note_stopped().await;
+        // It is not to load what somebody changed.
+        self.look_and_mend(Depth::Stamps).await;
+        if self.nginx.master().is_some() {
+            return;
+        }
         if let Err(error) = self.start_current().await {
-            self.next_restart = Instant::now() + self.restart_pause;
-            self.restart_pause = (self.restart_pause * 2).min(MAX_RESTART_PAUSE);
+            self.pause_restarts();
             tracing::error!(error = error.full(), "nginx does not start");
             // Somebody may hold a port of one virtual host: the others can be served.
             if matches!(error, NginxError::Refused(_)) {
                 self.try_again().await;
             }
         }
+    }
+
+    pub(super) fn pause_restarts(&mut self) {
+        self.next_restart = Instant::now() + self.restart_pause;
+        self.restart_pause = (self.restart_pause * 2).min(MAX_RESTART_PAUSE);
     }
 
     async fn start_current(&mut self) -> Result<(), NginxError> {
@@ -231,4 +288,10 @@ impl Engine {
             Err(error) => tracing::warn!(%error, "cannot set the log aside"),
         }
     }
+}
+
+/// Waits for something, and only from then on.
+async fn from<T>(then: tokio::time::Instant, what: impl Future<Output = T>) -> T {
+    tokio::time::sleep_until(then).await;
+    what.await
 }

@@ -33,6 +33,11 @@ pub enum NginxError {
     /// nginx refuses, in its own words, or those who wrote what it refuses are told which of it.
     #[error("{}", .0.join("; "))]
     Refused(Vec<String>),
+    /// nginx does not run, and it is not the agent's to start it.
+    #[error(
+        "nginx does not run, and this agent is attached: somebody else has to start it; what it should serve is ready"
+    )]
+    Away,
     /// nginx's master is gone.
     #[error("nginx's master process died")]
     Died,

@@ -17,6 +17,7 @@ use nxmesh_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    manifest::{MANIFEST, Manifest},
     quarantine::{Content, Quarantine},
     wanted::{Rotation, Wanted},
 };
@@ -36,6 +37,9 @@ const QUARANTINE: &str = "quarantine.json";
 /// What else bore on what was made of it.
 const ROTATION: &str = "rotation.json";
 
+/// What is kept beside the files that nginx reads, where there is reason to.
+pub(super) const KEPT_FILES: [&str; 4] = [UPDATE, SERVED, QUARANTINE, ROTATION];
+
 /// What a configuration is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -49,7 +53,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn of(update: &ConfigUpdate) -> Self {
-        let ConfigUpdate { config_id, version, checksum, projection: _ } = update;
+        let ConfigUpdate { config_id, version, checksum, projection: _, drift: _ } = update;
         Self {
             config_id: config_id.clone(),
             version: *version,
@@ -148,6 +152,7 @@ impl Generation {
             .iter()
             .map(|(path, text)| (path.as_str(), text.expose().as_bytes(), 0o600));
         let kept = kept.iter().map(|(path, bytes)| (*path, bytes.as_slice(), 0o600));
+        let mut manifest = Manifest::new();
         let mut folders = BTreeSet::new();
         for (path, bytes, mode) in plain.chain(secret).chain(kept) {
             let file = self.folder.join(path);
@@ -161,10 +166,18 @@ impl Generation {
                 write(&file, bytes, mode)?;
                 unsynced.files.push(file);
             }
+            manifest.note(&self.folder, path, bytes, mode)?;
         }
-        let identity = self.folder.join(IDENTITY);
-        write(&identity, &serde_json::to_vec(&self.identity).map_err(io::Error::other)?, 0o644)?;
-        unsynced.files.push(identity);
+        let identity = serde_json::to_vec(&self.identity).map_err(io::Error::other)?;
+        write(&self.folder.join(IDENTITY), &identity, 0o644)?;
+        manifest.note(&self.folder, IDENTITY, &identity, 0o644)?;
+        manifest.note_folder(&self.folder, "")?;
+        for folder in &folders {
+            manifest.note_folder(&self.folder, &folder.to_string_lossy())?;
+        }
+        let manifest = serde_json::to_vec(&manifest).map_err(io::Error::other)?;
+        write(&self.folder.join(MANIFEST), &manifest, 0o644)?;
+        unsynced.files.extend([IDENTITY, MANIFEST].map(|it| self.folder.join(it)));
         unsynced.folders.extend(folders.into_iter().map(|it| self.folder.join(it)));
         unsynced.folders.push(self.folder.clone());
         Ok(unsynced)
@@ -242,13 +255,14 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(bytes)
 }
 
-/// Whether a file has exactly this in it and is open to nobody else: files of before may
+/// Whether a file has exactly this in it, is ours, and is open to nobody else: files of before may
 /// have been edited by hand.
 fn holds(path: &Path, bytes: &[u8], mode: u32) -> bool {
     let as_it_was = || {
         let mut file = File::open(path)?;
         let it = file.metadata()?;
-        if it.len() != bytes.len() as u64 || it.mode() & 0o777 & !mode != 0 {
+        let ours = it.uid() == rustix::process::geteuid().as_raw();
+        if it.len() != bytes.len() as u64 || it.mode() & 0o7777 & !mode != 0 || !ours {
             return Ok(false);
         }
         let mut there = Vec::with_capacity(bytes.len());
@@ -276,6 +290,7 @@ mod tests {
             version: RevisionNumber(version),
             checksum: String::new(),
             projection: Arc::default(),
+            drift: Default::default(),
         };
         Wanted { content: Content::whole(Arc::new(update)), rotation: Arc::default() }
     }

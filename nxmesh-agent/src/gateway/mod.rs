@@ -1,14 +1,21 @@
 //! Bringing configurations to nginx.
 
 mod apply;
+mod attached;
 mod attempt;
+mod budget;
 mod command;
+mod drift;
 mod engine;
 mod error;
 mod error_log;
 mod generation;
+mod ledger;
+mod look;
+mod manifest;
 mod nginx;
 mod orphans;
+mod policy;
 mod ports;
 mod probe;
 mod process;
@@ -17,10 +24,12 @@ mod recover;
 mod reload;
 mod teller;
 mod wanted;
+mod workers;
 
-pub use self::error::NginxError;
+pub use self::{budget::ReloadBudget, error::NginxError};
 pub(crate) use self::{
-    engine::{Engine, EngineHandle, Running},
+    engine::{Engine, EngineHandle, EngineSettings, Running},
+    ledger::Ledger,
     nginx::Nginx,
     probe::Counters,
     teller::Report,

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nxmesh_core::gateway::nginx::{NginxFacts, NginxVersion, Place};
@@ -27,6 +27,8 @@ pub(crate) struct Nginx {
     program: PathBuf,
     user: Option<String>,
     dir: Arc<StateDir>,
+    pid_file: PathBuf,
+    last_reload: Arc<Mutex<Option<Instant>>>,
     known: Arc<Mutex<Option<(Stamp, NginxFacts)>>>,
 }
 
@@ -34,8 +36,26 @@ pub(crate) struct Nginx {
 type Stamp = (u64, u64, i64, i64);
 
 impl Nginx {
-    pub(crate) fn new(program: PathBuf, user: Option<String>, dir: Arc<StateDir>) -> Self {
-        Self { program, user, dir, known: Arc::default() }
+    /// `pid_file` is where the master writes its process id, if that is not in the state folder.
+    pub(crate) fn new(
+        program: PathBuf,
+        user: Option<String>,
+        dir: Arc<StateDir>,
+        pid_file: Option<PathBuf>,
+    ) -> Self {
+        let pid_file = pid_file.unwrap_or_else(|| dir.pid_file());
+        Self { program, user, dir, pid_file, last_reload: Arc::default(), known: Arc::default() }
+    }
+
+    /// When nginx was last told to reload.
+    pub(super) fn last_reload(&self) -> Option<Instant> {
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// nginx is told to reload now.
+    pub(super) fn note_reload(&self) {
+        let mut last = self.last_reload.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(Instant::now());
     }
 
     pub(crate) fn dir(&self) -> &StateDir {
@@ -69,7 +89,7 @@ impl Nginx {
         let connections = limit.maximum.unwrap_or(MAX_CONNECTIONS).clamp(512, MAX_CONNECTIONS);
         Place {
             status_socket: self.dir.status_socket(),
-            pid_file: self.dir.pid_file(),
+            pid_file: self.pid_file.clone(),
             error_log: self.dir.error_log(),
             temp_dir: self.dir.temp_dir(),
             user: self.user.clone(),
@@ -100,7 +120,7 @@ impl Nginx {
 
     /// The master, if it runs.
     pub(super) fn master(&self) -> Option<Process> {
-        Process::master(&self.dir.pid_file(), &self.config())
+        Process::master(&self.pid_file, &self.config())
     }
 
     /// Starts nginx with what `current` links to. It runs on by itself, whatever

@@ -23,8 +23,9 @@ impl Process {
         // nginx writes its command line into its title: `nginx: master process nginx -c ...`.
         let title = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let title = String::from_utf8_lossy(&title);
+        let asked = title.split_once(" -c ").and_then(|(_, rest)| rest.split([' ', '\0']).next());
         title.contains("master process")
-            && config.to_str().is_some_and(|it| title.contains(&format!("-c {it}")))
+            && asked.is_some_and(|it| is_same_config(Path::new(it), config))
             && self.lives()
     }
 
@@ -55,13 +56,26 @@ impl Process {
         Pid::from_raw(self.pid).is_some_and(|pid| kill_process(pid, signal).is_ok())
     }
 
+    /// The process that started it, or took it over.
+    pub(super) fn parent(self) -> Option<i32> {
+        self.stat(4)?.parse().ok()
+    }
+
+    /// When it was started, in ticks of the kernel; 0 when it is gone.
+    pub(super) fn started(self) -> u64 {
+        self.stat(22).and_then(|it| it.parse().ok()).unwrap_or_default()
+    }
+
+    /// A field of proc_pid_stat(5), of which two stand before the end of the name.
+    fn stat(self, field: usize) -> Option<String> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        let (_, fields) = stat.rsplit_once(')')?;
+        fields.split_ascii_whitespace().nth(field.checked_sub(3)?).map(str::to_owned)
+    }
+
     /// For how long it has been running.
     pub(super) fn uptime_seconds(self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        // Field 22 of proc_pid_stat(5), of which two stand before the name's end.
-        let started: Option<u64> =
-            fields.split_ascii_whitespace().nth(19).and_then(|it| it.parse().ok());
+        let started = self.stat(22).and_then(|it| it.parse::<u64>().ok());
         let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
         let uptime: Option<f64> =
             uptime.split_ascii_whitespace().next().and_then(|it| it.parse().ok());
@@ -76,4 +90,15 @@ impl Process {
             _ => 0,
         }
     }
+}
+
+/// Whether both are the same file of the same link: whoever starts nginx may name the folder that
+/// has the link in another way.
+fn is_same_config(one: &Path, other: &Path) -> bool {
+    let parts = |it: &Path| {
+        let link = it.parent()?;
+        let folder = link.parent()?.canonicalize().ok()?;
+        Some((folder, link.file_name()?.to_owned(), it.file_name()?.to_owned()))
+    };
+    one == other || parts(one).is_some_and(|it| parts(other) == Some(it))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nxmesh_core::{
     RevisionNumber,
-    gateway::{ConfigUpdate, Projection},
+    gateway::{ConfigUpdate, Projection, drift::DriftPolicy},
 };
 
 use super::{
@@ -23,6 +23,10 @@ impl Engine {
         };
         self.rotation = Arc::new(current.rotation());
         self.switch(&current)?;
+        if self.is_attached() && self.nginx.master().is_none() {
+            self.miss();
+            return Ok(());
+        }
         // Where an apply was cut off, workers of both may answer for a moment.
         let serves = match verified.as_ref() == Some(&current) {
             _ if self.nginx.master().is_none() => false,
@@ -56,6 +60,7 @@ impl Engine {
     pub(super) async fn bring_up(&self, current: &Generation) -> Result<(), NginxError> {
         match self.nginx.master() {
             Some(_) => self.nginx.reload(&current.identity, self.loading).await,
+            None if self.is_attached() => Err(NginxError::Away),
             None => self.nginx.start_and_prove(&current.identity).await,
         }
     }
@@ -67,6 +72,7 @@ impl Engine {
             version: RevisionNumber::default(),
             checksum: String::new(),
             projection: Arc::new(Projection::default()),
+            drift: DriftPolicy::default(),
         };
         let content = Content::whole(Arc::new(nothing));
         let wanted = Wanted { content, rotation: Arc::default() };

@@ -23,6 +23,7 @@ impl Nginx {
         let master = self.master().ok_or(NginxError::Died)?;
         let log = ErrorLog::from_here(&self.dir().error_log());
         let before = master.children();
+        self.note_reload();
         if !master.signal(Signal::HUP) {
             return Err(NginxError::Died);
         }

@@ -65,6 +65,7 @@ impl Effective {
             version: *version,
             checksum: format!("{checksum} {variant}").trim_end().to_owned(),
             projection: Arc::clone(&self.projection),
+            drift: Default::default(),
         }
     }
 }
@@ -103,6 +104,7 @@ mod tests {
             version: RevisionNumber(1),
             checksum: "abc".into(),
             projection: Arc::new(Projection { upstreams, ..Projection::default() }),
+            drift: Default::default(),
         };
         let rotation = out.iter().map(|(id, address)| (*id, (*address).to_owned())).collect();
         Wanted { content: Content::whole(Arc::new(update)), rotation: Arc::new(rotation) }

@@ -17,6 +17,15 @@ pub(super) struct Alerts {
     disk: Watched,
 }
 
+/// What nginx is meant to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meant {
+    /// To run, once it was given something to serve.
+    ToRun,
+    /// To be started by somebody else, in any case.
+    ToBeStarted,
+}
+
 /// Something that is wrong since the report before.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Trouble {
@@ -35,15 +44,21 @@ struct Watched {
 
 impl Alerts {
     /// What is wrong, and was not told yet.
-    pub(super) fn look(&mut self, report: &HealthReport) -> Vec<Trouble> {
+    pub(super) fn look(&mut self, report: &HealthReport, meant: Meant) -> Vec<Trouble> {
         let HealthReport { nginx, system, .. } = report;
         let mut found = Vec::new();
         // nginx is meant to run once it was given something to serve.
-        let down = !nginx.is_running && !report.config_checksum.is_empty();
+        let nothing = report.config_checksum.is_empty() && meant == Meant::ToRun;
+        let down = !nginx.is_running && !nothing;
         if self.nginx.tells(down, !down, 1) {
             found.push(Trouble {
                 severity: Severity::Critical,
-                message: "nginx is not running".to_owned(),
+                message: match meant {
+                    Meant::ToRun => "nginx is not running".to_owned(),
+                    Meant::ToBeStarted => {
+                        "nginx is not running, and this agent is attached: somebody else has to start it".to_owned()
+                    }
+                },
                 metric: None,
                 value: None,
             });
@@ -106,7 +121,7 @@ mod tests {
     }
 
     fn messages(alerts: &mut Alerts, cpu: f32, running: bool) -> Vec<String> {
-        alerts.look(&report(cpu, running)).into_iter().map(|it| it.message).collect()
+        alerts.look(&report(cpu, running), Meant::ToRun).into_iter().map(|it| it.message).collect()
     }
 
     #[test]
@@ -133,7 +148,9 @@ mod tests {
         messages(&mut alerts, 0.0, true);
         assert_eq!(messages(&mut alerts, 0.0, false), ["nginx is not running"]);
         let nothing_to_serve = HealthReport::default();
-        assert!(Alerts::default().look(&nothing_to_serve).is_empty());
+        assert!(Alerts::default().look(&nothing_to_serve, Meant::ToRun).is_empty());
+        let told = Alerts::default().look(&nothing_to_serve, Meant::ToBeStarted);
+        assert!(told[0].message.contains("somebody else has to start it"), "{told:?}");
     }
 
     #[test]
@@ -141,7 +158,7 @@ mod tests {
         let mut alerts = Alerts::default();
         let mut report = report(0.0, true);
         (report.system.disk_used_bytes, report.system.disk_total_bytes) = (96, 100);
-        let told: Vec<_> = (0..3).flat_map(|_| alerts.look(&report)).collect();
+        let told: Vec<_> = (0..3).flat_map(|_| alerts.look(&report, Meant::ToRun)).collect();
         let [trouble] = &told[..] else { panic!("{told:?}") };
         assert_eq!(
             (trouble.severity, trouble.metric, trouble.value),

@@ -8,8 +8,8 @@ use nxmesh_core::{
 };
 use sysinfo::{MemoryRefreshKind, System};
 
-use super::alerts::{Alerts, Trouble};
-use crate::gateway::{Counters, Running};
+use super::alerts::{Alerts, Meant, Trouble};
+use crate::gateway::{Counters, Ledger, Running};
 
 /// Makes reports; some figures are differences to the one before.
 pub(super) struct Health {
@@ -32,16 +32,22 @@ impl Health {
     pub(super) fn report(
         &mut self,
         running: Running,
+        drift: &Ledger,
         state_dir: &Path,
         clock: &dyn Clock,
     ) -> HealthReport {
+        let meant = if running.attached { Meant::ToBeStarted } else { Meant::ToRun };
         let mut report = self.figures(running, state_dir);
-        report.alerts = self.alerts.look(&report).into_iter().map(|it| alert(it, clock)).collect();
+        let (drift, changes) = drift.take();
+        (report.drift, report.drift_changes) = (Some(drift), changes);
+        report.alerts =
+            self.alerts.look(&report, meant).into_iter().map(|it| alert(it, clock)).collect();
         report
     }
 
     fn figures(&mut self, running: Running, state_dir: &Path) -> HealthReport {
-        let Running { verified, pid, uptime_seconds, counters } = running;
+        let Running { verified, pid, uptime_seconds, counters, draining_workers, attached: _ } =
+            running;
         let requests_per_second = counters.map_or(0.0, |it| self.rate(it));
         let counters = counters.unwrap_or_default();
         HealthReport {
@@ -57,6 +63,9 @@ impl Health {
             config_checksum: verified.checksum,
             config_version: verified.version,
             alerts: Vec::new(),
+            drift: None,
+            drift_changes: Vec::new(),
+            draining_workers: u32::try_from(draining_workers).unwrap_or(u32::MAX),
         }
     }
 

@@ -181,6 +181,7 @@ impl Link {
     ) -> Error {
         let mut beat = tokio::time::interval(heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut news = self.engine.drift().news();
         let mut commands = FuturesUnordered::new();
         let mut silence = Silence::new(heartbeat);
         loop {
@@ -200,10 +201,9 @@ impl Link {
                     Some(Err(error)) => return error,
                     None => return Error::new(ErrorKind::Unavailable, "the server closed the connection"),
                 },
-                _ = beat.tick() => {
-                    let running = self.engine.running().await;
-                    AgentMessage::Health(health.report(running, self.dir.root(), self.clock.as_ref()))
-                }
+                _ = beat.tick() => self.health(health).await,
+                // The sender lives as long as the engine, which this shares.
+                Ok(()) = news.changed() => self.health(health).await,
                 () = silence.too_long() => {
                     return Error::new(ErrorKind::Unavailable, "the server has been silent for three heartbeats");
                 }
@@ -215,6 +215,12 @@ impl Link {
                 return Error::new(ErrorKind::Unavailable, "the server does not read");
             }
         }
+    }
+
+    async fn health(&self, health: &mut Health) -> AgentMessage {
+        let running = self.engine.running().await;
+        let (drift, dir) = (self.engine.drift(), self.dir.root());
+        AgentMessage::Health(health.report(running, drift, dir, self.clock.as_ref()))
     }
 
     fn hear(&self, message: ServerMessage) -> Heard {

@@ -1,13 +1,16 @@
 use std::{io::Write, net::TcpStream, time::Duration};
 
 use nxmesh_agent::OnExit;
-use nxmesh_core::gateway::link::{
-    AgentMessage, ApplyStatus, COMMAND_RESULT, Command, CommandAction, ServerMessage,
+use nxmesh_core::gateway::{
+    drift::DriftPolicy,
+    link::{AgentMessage, ApplyStatus, COMMAND_RESULT, Command, CommandAction, ServerMessage},
 };
 
-use crate::given::{Played, State, answered, config, free_port, start, start_with, until};
+use crate::given::{
+    Played, State, answered, config, free_port, start, start_with, until, with_drift,
+};
 
-async fn order(server: &mut Played, action: CommandAction) -> (String, String) {
+pub(crate) async fn order(server: &mut Played, action: CommandAction) -> (String, String) {
     server.send(ServerMessage::Command(Command { command_id: "7".into(), action })).await;
     let event = server.find(|message| match message {
         AgentMessage::Event(event) => Some(event),
@@ -57,7 +60,9 @@ async fn a_reload_that_nginx_refuses_is_told_although_old_workers_answer() {
     let mut agent = start(&state.path());
     let (mut server, _) = agent.accept().await;
     let port = free_port();
-    assert_eq!(server.apply(&config(1, port, "one")).await.0.last(), Some(&ApplyStatus::Success));
+    // What somebody changed stays, so that it can be refused.
+    let one = with_drift(&config(1, port, "one"), DriftPolicy::Report);
+    assert_eq!(server.apply(&one).await.0.last(), Some(&ApplyStatus::Success));
     let file = state.path().join("current/nginx.conf");
     std::fs::write(file, "this is no configuration").unwrap();
     let (success, message) = order(&mut server, CommandAction::Reload { graceful: true }).await;

@@ -7,13 +7,14 @@ use std::{
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use nxmesh_agent::{Agent, AgentSettings, NginxError, OnExit, StateDir};
+use nxmesh_agent::{Agent, AgentSettings, Mode, NginxError, OnExit, ReloadBudget, StateDir};
 use nxmesh_core::{
     Error, ErrorKind, Id, Result, RevisionNumber, Secret,
     conformance::given::id,
     from_json,
     gateway::{
         ConfigUpdate, NewVirtualHost, Projection, Quarantined, VirtualHostId,
+        drift::DriftPolicy,
         link::{
             AgentLink, AgentMessage, ApplyStatus, ConfigStatus, Connector, Registration,
             RegistrationAnswer, ServerLink, ServerMessage,
@@ -21,6 +22,7 @@ use nxmesh_core::{
     },
     transport::in_process,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -86,17 +88,29 @@ fn find(variable: &str, usual: PathBuf) -> PathBuf {
     nginx
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the test's own task")]
 pub(crate) fn start_nginx(nginx: PathBuf, state: &Path, on_exit: OnExit) -> Running {
-    let (dialed, links) = mpsc::unbounded_channel();
-    let settings = AgentSettings {
-        nginx,
+    start_as(state, AgentSettings { nginx, on_exit, ..settings() })
+}
+
+/// As most tests want it: they apply in quick succession.
+pub(crate) fn settings() -> AgentSettings {
+    let reloads = ReloadBudget { min_interval: Duration::ZERO, ..ReloadBudget::default() };
+    AgentSettings {
+        nginx: nginx(),
         nginx_user: None,
         token: Some(Secret::new("nxmesh_agent_test".to_owned())),
         deployment_mode: Default::default(),
         ip_address: "127.0.0.1".into(),
-        on_exit,
-    };
+        on_exit: OnExit::Keep,
+        mode: Mode::Managed,
+        pid_file: None,
+        reloads,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the test's own task")]
+pub(crate) fn start_as(state: &Path, settings: AgentSettings) -> Running {
+    let (dialed, links) = mpsc::unbounded_channel();
     let agent = Agent::new(open(state), settings, Dialed(dialed));
     let stop = CancellationToken::new();
     let task = tokio::spawn(agent.run(stop.clone()));
@@ -280,6 +294,7 @@ pub(crate) fn config_with(
         version: RevisionNumber(version),
         checksum: format!("sum{version}"),
         projection: Arc::new(Projection { virtual_hosts, ..Projection::default() }),
+        drift: Default::default(),
     })
 }
 
@@ -288,6 +303,11 @@ pub(crate) fn strict(update: &Arc<ConfigUpdate>) -> Arc<ConfigUpdate> {
     let mut projection = Projection::clone(&update.projection);
     projection.settings = Arc::new(from_json(json!({"on_refusal": "strict"})).unwrap());
     Arc::new(ConfigUpdate { projection: Arc::new(projection), ..ConfigUpdate::clone(update) })
+}
+
+/// The same, to an agent that should do this about drift.
+pub(crate) fn with_drift(update: &ConfigUpdate, drift: DriftPolicy) -> Arc<ConfigUpdate> {
+    Arc::new(ConfigUpdate { drift, ..update.clone() })
 }
 
 /// Many virtual hosts, the same in each version but for the first one's header.
@@ -315,8 +335,19 @@ impl Fleet {
             version: RevisionNumber(version),
             checksum: format!("fleet{version}"),
             projection: Arc::new(Projection { virtual_hosts, ..Projection::default() }),
+            drift: Default::default(),
         })
     }
+}
+
+pub(crate) fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// The processes of a master that the kernel does not call something else.
+pub(crate) fn workers(master: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+    children.unwrap().split_whitespace().map(|it| it.parse().unwrap()).collect()
 }
 
 /// The version that nginx answers on its status socket.
@@ -348,7 +379,7 @@ pub(crate) async fn headers(port: u16, name: &str) -> Option<String> {
 }
 
 /// The children of nginx's master.
-pub(crate) fn workers(state: &Path) -> Vec<i32> {
+pub(crate) fn workers_in(state: &Path) -> Vec<i32> {
     let master = nginx_pid(state).unwrap();
     let children = std::fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
     children.unwrap().split_whitespace().map(|it| it.parse().unwrap()).collect()
@@ -356,8 +387,8 @@ pub(crate) fn workers(state: &Path) -> Vec<i32> {
 
 /// The same, once none of those before is left: nginx has loaded since.
 pub(crate) async fn workers_after(state: &Path, before: &[i32]) -> Vec<i32> {
-    until("other workers", async || !workers(state).iter().any(|it| before.contains(it))).await;
-    workers(state)
+    until("other workers", async || !workers_in(state).iter().any(|it| before.contains(it))).await;
+    workers_in(state)
 }
 
 pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {

@@ -8,8 +8,11 @@
 )]
 
 mod apply;
+mod attached;
 mod bodies;
+mod budget;
 mod commands;
+mod drift;
 mod given;
 mod program;
 mod quarantine;

@@ -15,7 +15,7 @@ use nxmesh_core::{
 use serde_json::{Value, json};
 
 use crate::given::{
-    State, free_port, headers, nginx_pid, start, strict, until, workers, workers_after,
+    State, free_port, headers, nginx_pid, start, strict, until, workers_after, workers_in,
 };
 
 /// Virtual hosts and upstreams, by what they are called.
@@ -64,6 +64,7 @@ impl Site {
             ..Projection::default()
         };
         Arc::new(ConfigUpdate {
+            drift: Default::default(),
             config_id: format!("{version}-test"),
             version: RevisionNumber(version),
             checksum: format!("sum{version}"),
@@ -104,7 +105,7 @@ async fn one_that_never_was_good_is_left_out_by_one_reload_and_mended_it_goes_li
     let mut site = Site::default();
     site.host("fine", port, "1", &nothing());
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
-    let before = workers(&state.path());
+    let before = workers_in(&state.path());
 
     site.host("fine", port, "2", &nothing());
     let shop = site.host("shop", port, "2", &bad());
@@ -121,7 +122,7 @@ async fn one_that_never_was_good_is_left_out_by_one_reload_and_mended_it_goes_li
     let (again, held_again) = server.apply_and_hold(&site.update(2)).await;
     assert_eq!((again.last(), &held_again), (Some(&Success), &held));
     assert!(!again.contains(&Applying), "{again:?}");
-    assert_eq!(workers(&state.path()), after);
+    assert_eq!(workers_in(&state.path()), after);
 
     site.host("shop", port, "3", &nothing());
     assert!(server.apply_and_hold(&site.update(3)).await.1.is_empty());
@@ -221,7 +222,7 @@ async fn those_on_a_port_that_somebody_holds_are_held_back_without_a_reload() {
         site.host(name, port, "1", &nothing());
     }
     assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
-    let first = workers(&state.path());
+    let first = workers_in(&state.path());
     let holder = TcpListener::bind("0.0.0.0:0").unwrap();
     let taken = holder.local_addr().unwrap().port();
     site.host("moved", taken, "2", &nothing());
@@ -235,7 +236,7 @@ async fn those_on_a_port_that_somebody_holds_are_held_back_without_a_reload() {
     assert_eq!(answers(port, "moved").await.as_deref(), Some("1"));
     let before = workers_after(&state.path(), &first).await;
     assert_eq!(server.apply_and_hold(&site.update(2)).await.1.len(), 2);
-    assert_eq!(workers(&state.path()), before);
+    assert_eq!(workers_in(&state.path()), before);
     drop(holder);
     assert!(server.apply_and_hold(&site.update(2)).await.1.is_empty());
     until("the free port", async || answers(taken, "new").await.as_deref() == Some("2")).await;

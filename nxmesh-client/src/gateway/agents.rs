@@ -3,7 +3,8 @@ use futures::Stream;
 use nxmesh_core::{
     ETag, MergePatch, Page, PageRequest, Secret,
     gateway::{
-        Agent, AgentConfig, AgentId, AgentState, LabelSelector, NewRegistrationToken, ReloadOutcome,
+        Agent, AgentConfig, AgentId, AgentState, LabelSelector, NewRegistrationToken,
+        ReloadOutcome, drift::DriftDetails,
     },
     tenancy::WorkspaceId,
 };
@@ -93,7 +94,7 @@ impl Agents {
         Ok(RegistrationToken { token: Secret::new(token), agent_id, expires_at })
     }
 
-    /// Changes name or labels; labels in the patch replace all labels.
+    /// Changes name, labels or what it does about drift; labels in the patch replace all labels.
     ///
     /// # Errors
     /// `NOT_FOUND`, `VALIDATION_ERROR`, `CONFLICT`.
@@ -101,7 +102,7 @@ impl Agents {
         self.client.fetch(Call::patch(format!("agents/{id}")).body(patch)).await
     }
 
-    /// Changes name or labels, if they are still in the state with this tag.
+    /// Changes name, labels or what it does about drift, if they are still in the state with this tag.
     ///
     /// # Errors
     /// As [`update`](Self::update), and `CONFLICT` with status 412 when they are not.
@@ -123,6 +124,14 @@ impl Agents {
     /// `NOT_FOUND`.
     pub async fn config(&self, id: AgentId) -> Result<AgentConfig> {
         self.client.fetch(Call::get(format!("agents/{id}/config"))).await
+    }
+
+    /// What it does about drift, and what somebody else last changed on its host, with diffs.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn drift(&self, id: AgentId) -> Result<DriftDetails> {
+        self.client.fetch(Call::get(format!("agents/{id}/drift"))).await
     }
 
     /// Has the agent's nginx reload what it has.

@@ -20,6 +20,7 @@ use crate::{
     gateway::{
         AgentFilter, AgentName, AgentSpec, AgentState, AgentStatus, GatewayChange, GatewayWrite,
         LabelSelector, Moved, News, Snapshot,
+        drift::{DriftEnd, DriftEnded, DriftKind, DriftRecord, DriftedFile},
     },
     store::Stores,
     tenancy::{Cascade, Settings, TenancyChange, Workspace},
@@ -253,6 +254,39 @@ pub async fn the_status_of_an_agent_that_is_gone_is_not_kept(stores: &Stores) {
     assert!(
         !stores.gateway.record_agent_status(id(), id(), &seen(true, 1), Vec::new()).await.unwrap()
     );
+}
+
+pub async fn the_last_drift_of_an_agent_is_told_by_the_connection_that_holds_it(stores: &Stores) {
+    let (workspace, _) = stored_workspace(stores).await;
+    let gateway = &stores.gateway;
+    let made = agent(workspace.id, "a", 0);
+    let put = vec![GatewayWrite::PutAgent(Arc::new(made.clone()))];
+    gateway.commit(change(workspace.id, 0, put.clone())).await.unwrap();
+    let (session, other) = (id(), id());
+    gateway.open_agent_session(made.id, session, &seen(true, 1), Vec::new()).await.unwrap();
+    assert_eq!(gateway.agent_drift(made.id).await.unwrap(), None);
+    let record = |seconds| {
+        let file = DriftedFile {
+            path: "nginx.conf".into(),
+            kind: DriftKind::Changed,
+            since: at(seconds),
+            diff: Some("-ä\n+'\\\n".into()),
+            truncated: true,
+        };
+        let ended = Some(DriftEnded { at: at(seconds), by: DriftEnd::Hand });
+        DriftRecord { detected_at: at(seconds), ended, files: vec![file], total: 21 }
+    };
+    assert!(gateway.record_agent_drift(made.id, session, &record(1)).await.unwrap());
+    assert!(gateway.record_agent_drift(made.id, session, &record(2)).await.unwrap());
+    assert!(!gateway.record_agent_drift(made.id, other, &record(3)).await.unwrap());
+    assert!(!gateway.record_agent_drift(id(), session, &record(3)).await.unwrap());
+    // Neither what callers decide nor what is told of the agent touches it.
+    gateway.commit(change(workspace.id, 1, put)).await.unwrap();
+    gateway.record_agent_status(made.id, session, &seen(true, 2), Vec::new()).await.unwrap();
+    assert_eq!(gateway.agent_drift(made.id).await.unwrap(), Some(record(2)));
+    let delete = vec![GatewayWrite::DeleteAgent(made.id)];
+    gateway.commit(change(workspace.id, 2, delete)).await.unwrap();
+    assert_eq!(gateway.agent_drift(made.id).await.unwrap(), None);
 }
 
 pub async fn a_deleted_agent_loses_its_secrets(stores: &Stores) {

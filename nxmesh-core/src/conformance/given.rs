@@ -21,6 +21,7 @@ use crate::{
     gateway::{
         AgentName, AgentSecret, AgentSpec, DeploymentMode, GatewayChange, GatewayWrite, Labels,
         NewUpstream, NewVirtualHost, Step, Upstream, VirtualHost,
+        drift::DriftPolicy,
         link::{AgentLink, AgentMessage, Registration, RegistrationAnswer, ServerMessage},
     },
     store::Stores,
@@ -140,6 +141,7 @@ pub fn agent(of: WorkspaceId, name: &str, seconds: i64) -> AgentSpec {
         workspace_id: of,
         name: valid(AgentName::parse(name)),
         labels: Labels::from([("name".to_owned(), name.to_owned())]),
+        drift: DriftPolicy::Report,
         revision: RevisionNumber(1),
         created_at: at(seconds),
         updated_at: at(seconds),

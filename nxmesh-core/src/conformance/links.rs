@@ -13,6 +13,10 @@ use crate::{
     gateway::{
         ConfigUpdate, DeploymentMode, NewUpstream, NewVirtualHost, Projection, Quarantined,
         ServedKind,
+        drift::{
+            DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind, DriftPolicy, DriftReport,
+            DriftedFile,
+        },
         link::{
             AgentEvent, AgentLink, AgentMessage, Alert, ApplyStatus, Command, CommandAction,
             ConfigStatus, HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerLink,
@@ -63,6 +67,20 @@ pub fn agent_messages() -> Vec<AgentMessage> {
             value: Some(85.5),
             timestamp: chrono::DateTime::UNIX_EPOCH,
         }],
+        drift: Some(DriftReport {
+            policy: DriftPolicy::Adopt { until: at(100) },
+            files: vec![drifted(None)],
+            total: 1,
+        }),
+        drift_changes: vec![
+            DriftChange::Found(DriftFound {
+                at: at(5),
+                files: vec![drifted(Some("-a\n+b\n"))],
+                total: 7,
+            }),
+            DriftChange::Ended(DriftEnded { at: at(6), by: DriftEnd::Hand }),
+        ],
+        draining_workers: 12,
     };
     let statuses = [
         ApplyStatus::Pending,
@@ -177,6 +195,17 @@ fn config() -> ConfigUpdate {
         version: RevisionNumber(7),
         checksum: "abc".into(),
         projection: Arc::new(projection),
+        drift: DriftPolicy::Adopt { until: at(9) },
+    }
+}
+
+fn drifted(diff: Option<&str>) -> DriftedFile {
+    DriftedFile {
+        path: "virtual-hosts/a.conf".into(),
+        kind: DriftKind::Permissions,
+        since: at(5),
+        diff: diff.map(Into::into),
+        truncated: diff.is_some(),
     }
 }
 

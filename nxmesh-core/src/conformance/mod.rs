@@ -87,6 +87,7 @@ macro_rules! store_conformance_tests {
             agents_are_listed_as_filtered,
             an_agent_keeps_its_status_when_it_is_renamed,
             the_status_of_an_agent_that_is_gone_is_not_kept,
+            the_last_drift_of_an_agent_is_told_by_the_connection_that_holds_it,
             a_deleted_agent_loses_its_secrets,
             of_the_secrets_of_an_agent_one_is_kept,
             a_secret_needs_its_agent,

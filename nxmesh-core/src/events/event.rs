@@ -88,6 +88,10 @@ impl EventType {
     pub const AGENT_DISCONNECTED: &str = "agent.disconnected";
     /// An agent has told what became of a configuration.
     pub const CONFIG_APPLIED: &str = "config.applied";
+    /// Somebody else has changed what an agent looks after.
+    pub const AGENT_DRIFT_DETECTED: &str = "agent.drift_detected";
+    /// Nothing differs any more from what an agent wrote.
+    pub const AGENT_DRIFT_RESTORED: &str = "agent.drift_restored";
     /// An agent has told of trouble.
     pub const HEALTH_ALERT: &str = "health.alert";
     /// An agent holds a virtual host back, because its nginx refuses it.

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     gateway::{
-        ConfigVersion, LabelSelector, Labels, Quarantined, labels,
+        ConfigVersion, LabelSelector, Labels, Quarantined,
+        drift::{self, AgentDrift, DriftPolicy, DriftReport, NewDriftPolicy},
+        labels,
         link::{ApplyStatus, ServerLink},
     },
     tenancy::{OrganizationId, WorkspaceId},
@@ -66,12 +68,15 @@ pub struct Agent {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required))]
     pub quarantined_total: u32,
-    /// The revision that last changed name or labels.
+    /// What somebody else changed on the host, and what the agent does about that.
+    #[serde(default)]
+    pub drift: AgentDrift,
+    /// The revision that last changed name, labels or what it does about drift.
     #[serde(default)]
     pub revision: RevisionNumber,
     /// When it was made.
     pub created_at: DateTime<Utc>,
-    /// When name or labels were last changed.
+    /// When name, labels or what it does about drift were last changed.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -84,8 +89,8 @@ pub enum AgentState {
     Pending,
     /// Connected, and all is well.
     Online,
-    /// Connected, but nginx is down, or the last configuration was refused or rolled back, or a
-    /// part of it is held back.
+    /// Connected, but nginx is down, the last configuration was refused or rolled back, a part of
+    /// it is held back, or somebody else changed what the agent looks after.
     Degraded,
     /// Its stream is gone, or three heartbeats are missed.
     Offline,
@@ -134,6 +139,9 @@ pub struct AgentHealth {
     pub memory_used_mb: u64,
     /// The revision that nginx is proven to serve.
     pub config_version: RevisionNumber,
+    /// Old workers of nginx that finish what they began before a reload.
+    #[serde(default)]
+    pub draining_workers: u32,
 }
 
 /// What became of a configuration.
@@ -166,6 +174,9 @@ pub struct AgentSpec {
     /// See [`Agent::labels`].
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: Labels,
+    /// What it does about drift.
+    #[serde(default)]
+    pub drift: DriftPolicy,
     /// See [`Agent::revision`].
     pub revision: RevisionNumber,
     /// See [`Agent::created_at`].
@@ -214,6 +225,9 @@ pub struct AgentStatus {
     /// See [`Agent::quarantined_total`].
     #[serde(default)]
     pub quarantined_total: u32,
+    /// What differs on its host; `None` from those that do not tell.
+    #[serde(default)]
+    pub drift: Option<DriftReport>,
 }
 
 impl AgentStatus {
@@ -228,7 +242,9 @@ impl AgentStatus {
         let refused =
             |it: &LastApply| matches!(it.status, ApplyStatus::Failed | ApplyStatus::RolledBack);
         let holds_back = self.quarantined_total > 0;
-        if stopped || holds_back || self.last_apply.as_ref().is_some_and(refused) {
+        let drifts = self.drift.as_ref().is_some_and(|it| it.total > 0);
+        let apply_failed = self.last_apply.as_ref().is_some_and(refused);
+        if stopped || holds_back || drifts || apply_failed {
             return AgentState::Degraded;
         }
         AgentState::Online
@@ -271,7 +287,7 @@ impl AgentRecord {
     #[must_use]
     pub fn show(self, alive_since: DateTime<Utc>) -> Agent {
         let state = self.status.state(alive_since);
-        let AgentSpec { id, workspace_id, name, labels, revision, created_at, updated_at } =
+        let AgentSpec { id, workspace_id, name, labels, drift, revision, created_at, updated_at } =
             self.spec;
         let AgentStatus {
             connected: _,
@@ -287,7 +303,9 @@ impl AgentRecord {
             serving: _,
             quarantined,
             quarantined_total,
+            drift: differs,
         } = self.status;
+        let DriftReport { policy: _, files, total } = differs.unwrap_or_default();
         Agent {
             id,
             workspace_id,
@@ -305,6 +323,7 @@ impl AgentRecord {
             last_apply,
             quarantined,
             quarantined_total,
+            drift: AgentDrift { policy: drift, files, total },
             revision,
             created_at,
             updated_at,
@@ -313,7 +332,7 @@ impl AgentRecord {
 }
 
 impl Agent {
-    /// Names this state of its name and labels.
+    /// Names this state of its name, labels, and what it does about drift.
     #[must_use]
     pub fn etag(&self) -> ETag {
         ETag::new(self.revision)
@@ -352,13 +371,26 @@ pub struct NewAgent {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: Labels,
+    /// What it does when somebody else changes what it looks after.
+    #[serde(default)]
+    pub drift: NewDriftPolicy,
 }
 
 impl NewAgent {
-    pub(crate) fn parse(self) -> Result<(AgentName, Labels)> {
+    /// A drift policy that is decided on now is checked against the time.
+    pub(crate) fn parse(
+        self,
+        now: Option<DateTime<Utc>>,
+    ) -> Result<(AgentName, Labels, DriftPolicy)> {
         let mut problems = Problems::default();
         let parsed = parse_identity(self.name, self.labels, &mut problems);
-        problems.finish_with(parsed)
+        let root = Path::root();
+        let path = root.field("drift");
+        let policy = self.drift.parse(&path, &mut problems);
+        if let Some(now) = now {
+            drift::check_until(policy, now, &path, &mut problems);
+        }
+        problems.finish_with(parsed.map(|(name, labels)| (name, labels, policy)))
     }
 }
 

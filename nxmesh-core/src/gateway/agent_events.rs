@@ -10,8 +10,12 @@ use crate::{
     events::{EventType, NewEvent},
     gateway::{
         AgentId, AgentSpec, AgentStatus, Quarantined, Snapshot,
+        drift::{
+            DriftChange, DriftEnded, DriftFound, DriftPolicy, DriftedFile, MAX_DRIFTED_FILES,
+            NewDriftPolicy,
+        },
         fleet::Outcome,
-        link::{Alert, ApplyStatus, ConfigStatus, MAX_ALERTS},
+        link::{Alert, ApplyStatus, ConfigStatus, MAX_ALERTS, MAX_DRIFT_CHANGES},
     },
     tenancy::{AuditedObject, OrganizationId, WorkspaceId},
     trail::Deed,
@@ -123,6 +127,22 @@ impl About {
         alerts.iter().take(MAX_ALERTS).map(alert).collect()
     }
 
+    /// It has told what became of a drift.
+    pub(crate) fn drifted(self, changes: &[DriftChange], policy: DriftPolicy) -> Vec<NewEvent> {
+        let event = |it: &DriftChange| match it {
+            DriftChange::Found(DriftFound { at, files, total }) => {
+                let named = |it: &DriftedFile| json!({"path": cut(&it.path), "kind": it.kind});
+                let files: Vec<_> = files.iter().take(MAX_DRIFTED_FILES).map(named).collect();
+                let data = json!({"policy": policy_name(policy), "files": files, "total": total});
+                self.event(EventType::AGENT_DRIFT_DETECTED, data, *at)
+            }
+            DriftChange::Ended(DriftEnded { at, by }) => {
+                self.event(EventType::AGENT_DRIFT_RESTORED, json!({"by": by}), *at)
+            }
+        };
+        changes.iter().take(MAX_DRIFT_CHANGES).map(event).collect()
+    }
+
     /// Somebody had it reload.
     pub(crate) fn reloaded(self, actor: &Actor, outcome: &Outcome, clock: &dyn Clock) -> Trail {
         let Self { agent_id, organization_id, workspace_id } = self;
@@ -156,6 +176,10 @@ impl About {
             data: all,
         }
     }
+}
+
+fn policy_name(policy: DriftPolicy) -> Option<String> {
+    NewDriftPolicy::from(policy).policy
 }
 
 fn cut(text: &str) -> &str {

@@ -14,6 +14,7 @@ use crate::{
         conflict,
         context::{Context, Decision},
         dispatch,
+        drift::{DriftDetails, DriftPolicy, NewDriftPolicy},
         link::CommandAction,
         store::AgentSecret,
     },
@@ -115,6 +116,7 @@ impl Agents {
                 workspace_id: of,
                 name: name.clone(),
                 labels: labels.clone(),
+                drift: DriftPolicy::default(),
                 revision: snapshot.revision().next(),
                 created_at: now,
                 updated_at: now,
@@ -126,8 +128,8 @@ impl Agents {
         Ok(RegistrationToken { token, agent_id, expires_at })
     }
 
-    /// Changes name or labels, as the workspace's next revision. Labels in the patch
-    /// replace all labels. Virtual hosts move on and off the agent at once.
+    /// Changes name, labels or what it does about drift, as the workspace's next revision.
+    /// Labels in the patch replace all labels. Virtual hosts move on and off the agent at once.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound), [`Forbidden`](crate::ErrorKind::Forbidden), [`Invalid`](crate::ErrorKind::Invalid),
@@ -147,14 +149,27 @@ impl Agents {
             if_match.check(&current.etag())?;
             let labels =
                 if patch.names("labels") { Default::default() } else { current.labels.clone() };
-            let body = NewAgent { name: current.name.clone().into(), labels };
-            let (name, labels) = patch.apply(&body)?.parse()?;
-            if name == current.name && labels == current.labels {
+            // Another policy starts from nothing: the end of the old one does not stay.
+            let drift = match patch.names_within("drift", "policy") {
+                true => NewDriftPolicy::default(),
+                false => current.drift.into(),
+            };
+            let body = NewAgent { name: current.name.clone().into(), labels, drift };
+            let decided_now = patch.names("drift").then_some(now);
+            let (name, labels, drift) = patch.apply(&body)?.parse(decided_now)?;
+            if name == current.name && labels == current.labels && drift == current.drift {
                 return Ok(Decision::nothing(()));
             }
             let revision = snapshot.revision().next();
             Ok(put(
-                AgentSpec { name, labels, revision, updated_at: now, ..current.as_ref().clone() },
+                AgentSpec {
+                    name,
+                    labels,
+                    drift,
+                    revision,
+                    updated_at: now,
+                    ..current.as_ref().clone()
+                },
                 "update",
                 (),
             ))
@@ -213,6 +228,16 @@ impl Agents {
         let missing = || Error::not_found("agent", id);
         let update = published.update_for(id).ok_or_else(missing)?;
         self.context.aside.run(move || AgentConfig::of(id, &update, agent.status)).await
+    }
+
+    /// What an agent does about drift, and what it told of the last one.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound).
+    pub async fn drift(&self, actor: &Actor, id: AgentId) -> Result<DriftDetails> {
+        let agent = self.record(actor, id, Permission::Read).await?;
+        let last = self.context.store.agent_drift(id).await?;
+        Ok(DriftDetails { policy: agent.spec.drift, last })
     }
 
     async fn record(

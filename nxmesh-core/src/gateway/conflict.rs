@@ -246,10 +246,18 @@ mod tests {
             let id = Id::from_uuid(Uuid::from_u128(at as u128));
             let labels = BTreeMap::from([("group".to_owned(), group.to_string())]);
             let name = AgentName::parse(format!("agent-{at}")).unwrap();
-            let revision = RevisionNumber(1);
+            let (revision, drift) = (RevisionNumber(1), Default::default());
             let (created_at, updated_at) = (now, now);
-            let spec =
-                AgentSpec { id, workspace_id, name, labels, revision, created_at, updated_at };
+            let spec = AgentSpec {
+                id,
+                workspace_id,
+                name,
+                labels,
+                drift,
+                revision,
+                created_at,
+                updated_at,
+            };
             GatewayWrite::PutAgent(Arc::new(spec))
         });
         let hosts = hosts.iter().enumerate().map(|(at, (name, port, tls, meant))| {

@@ -8,6 +8,7 @@ use crate::{
     RevisionNumber,
     gateway::{
         ConfigUpdate,
+        drift::DriftPolicy,
         link::{ApplyStatus, ConfigStatus},
     },
 };
@@ -33,6 +34,10 @@ pub(crate) struct Convergence {
     /// that the agent itself says that all is well.
     doubtful: bool,
     not_before: Option<Instant>,
+    /// What it says it does about drift; `None` from those that do not tell.
+    follows: Option<DriftPolicy>,
+    /// Until when its host keeps what is there.
+    held_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -92,8 +97,12 @@ impl Convergence {
             self.in_flight = None;
         }
         let Some(desired) = self.desired.clone() else { return Next::Rest };
-        if desired.checksum == self.verified && !self.doubtful {
+        let follows = self.follows.is_none_or(|it| it == desired.drift);
+        if desired.checksum == self.verified && !self.doubtful && follows {
             return Next::Rest;
+        }
+        if let Some(held) = self.held_until.filter(|it| follows && now < *it) {
+            return Next::WaitUntil(held);
         }
         let folded = self.last_sent.map(|sent| sent + FOLD);
         let due = folded.max(self.not_before).unwrap_or(now);
@@ -122,6 +131,7 @@ impl Convergence {
         match status.status {
             ApplyStatus::Pending | ApplyStatus::Validating | ApplyStatus::Applying => return,
             ApplyStatus::Success => {
+                self.followed(update.drift);
                 self.doubtful = false;
                 self.verified_revision = update.version;
                 // A part may be held back: then it is tried again, as all that is refused.
@@ -136,6 +146,7 @@ impl Convergence {
                 }
             }
             ApplyStatus::Failed | ApplyStatus::RolledBack => {
+                self.followed(update.drift);
                 self.doubtful = true;
                 self.try_later(&update, now, jitter);
             }
@@ -156,6 +167,25 @@ impl Convergence {
     /// The content that the agent is proven to serve; empty when that is not known.
     pub(crate) fn verified(&self) -> &str {
         &self.verified
+    }
+
+    /// Its host keeps what is there until then: only what the agent should do about that is sent.
+    pub(crate) const fn hold(&mut self, until: Option<Instant>) {
+        self.held_until = until;
+    }
+
+    /// What the agent says it does about drift.
+    pub(crate) const fn follows(&mut self, policy: Option<DriftPolicy>) {
+        if self.in_flight.is_none() {
+            self.follows = policy;
+        }
+    }
+
+    /// An agent that answers has read what it should do about drift, if it knows of that.
+    const fn followed(&mut self, policy: DriftPolicy) {
+        if self.follows.is_some() {
+            self.follows = Some(policy);
+        }
     }
 
     /// What the agent says it is proven to serve. While an update is under way
@@ -187,6 +217,7 @@ mod tests {
             version: RevisionNumber(version),
             checksum: format!("sum{version}"),
             projection: Arc::new(Projection::default()),
+            drift: DriftPolicy::default(),
         })
     }
 
@@ -315,6 +346,34 @@ mod tests {
         it.next(now);
         it.settled(&status(1, ApplyStatus::Success), now, 0.0);
         assert_eq!(it.next(now), Next::WaitUntil(now + UNCONFIRMED));
+    }
+
+    #[test]
+    fn what_an_agent_does_about_drift_is_sent_once_and_only_to_those_who_know_of_it() {
+        let now = Instant::now();
+        let wanted = ConfigUpdate { drift: DriftPolicy::Report, ..update(1).as_ref().clone() };
+        let mut it = Convergence::new("sum1".into(), RevisionNumber(1), None);
+        it.want(Arc::new(wanted.clone()));
+        assert_eq!(it.next(now), Next::Rest, "it did not say that it knows of it");
+        it.follows(Some(DriftPolicy::Restore));
+        assert_eq!(it.next(now), Next::Send(Arc::new(wanted)));
+        it.settled(&status(1, ApplyStatus::Success), now, 0.0);
+        assert_eq!(it.next(now), Next::Rest);
+        it.follows(Some(DriftPolicy::Restore));
+        assert!(matches!(it.next(now + FOLD), Next::Send(_)), "it lost it");
+    }
+
+    #[test]
+    fn what_a_host_keeps_is_not_replaced_until_then() {
+        let now = Instant::now();
+        let until = now + Duration::from_secs(60);
+        let mut it = Convergence::new("sum1".into(), RevisionNumber(1), None);
+        it.follows(Some(DriftPolicy::Restore));
+        it.hold(Some(until));
+        it.want(update(2));
+        assert_eq!(it.next(now), Next::WaitUntil(until));
+        assert_eq!(it.behind(), Some(1));
+        assert_eq!(it.next(until), Next::Send(update(2)));
     }
 
     #[test]

@@ -14,7 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     Result, RevisionNumber, Secret,
-    gateway::{AgentId, ConfigUpdate, DeploymentMode, Labels, Quarantined},
+    gateway::{
+        AgentId, ConfigUpdate, DeploymentMode, Labels, Quarantined,
+        drift::{DriftChange, DriftReport},
+    },
 };
 
 /// How many messages may wait in each direction before the sender waits too.
@@ -187,7 +190,16 @@ pub struct HealthReport {
     pub config_version: RevisionNumber,
     /// What is wrong since the report before; the first [`MAX_ALERTS`] are taken.
     pub alerts: Vec<Alert>,
+    /// What differs from what the agent wrote; `None` from those that do not tell.
+    pub drift: Option<DriftReport>,
+    /// What became of that since the report before; the first [`MAX_DRIFT_CHANGES`] are taken.
+    pub drift_changes: Vec<DriftChange>,
+    /// Old workers of nginx that finish what they began before a reload.
+    pub draining_workers: u32,
 }
+
+/// How many changes of drift of one report are taken.
+pub const MAX_DRIFT_CHANGES: usize = 8;
 
 /// How many alerts of one report are taken.
 pub const MAX_ALERTS: usize = 16;

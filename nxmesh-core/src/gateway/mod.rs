@@ -8,6 +8,7 @@ mod change_set;
 mod changes;
 mod command;
 mod config;
+pub mod drift;
 pub mod labels;
 pub mod link;
 mod location;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::gateway::{
     AgentId, AgentSpec, ConfigUpdate, Labels, LocationTarget, Projection, Snapshot, TargetAgents,
-    UpstreamId, VirtualHost, VirtualHostSpec,
+    UpstreamId, VirtualHost, VirtualHostSpec, drift::DriftPolicy,
 };
 
 /// A snapshot that is handed to agents. Those who see the same share one update.
@@ -23,6 +23,7 @@ pub(crate) struct Published {
 struct View {
     labels: Labels,
     named: Option<AgentId>,
+    drift: DriftPolicy,
 }
 
 impl Published {
@@ -39,7 +40,7 @@ impl Published {
     pub(crate) fn update_for(&self, agent: AgentId) -> Option<Arc<ConfigUpdate>> {
         let agent = self.snapshot.agents().get(&agent)?;
         let named = self.named.contains(&agent.id).then_some(agent.id);
-        let view = View { labels: agent.labels.clone(), named };
+        let view = View { labels: agent.labels.clone(), named, drift: agent.drift };
         let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
         let update = updates.entry(view).or_insert_with(|| Arc::new(update(&self.snapshot, agent)));
         Some(Arc::clone(update))
@@ -67,7 +68,8 @@ pub(crate) fn update(snapshot: &Snapshot, agent: &AgentSpec) -> ConfigUpdate {
     let checksum = content.finalize().to_hex().to_string();
     let version = snapshot.revision();
     let config_id = ConfigUpdate::id(version, &checksum);
-    ConfigUpdate { config_id, version, checksum, projection: Arc::new(projection) }
+    let drift = agent.drift;
+    ConfigUpdate { config_id, version, checksum, projection: Arc::new(projection), drift }
 }
 
 fn upstreams_of(host: &VirtualHostSpec) -> impl Iterator<Item = UpstreamId> {

@@ -6,6 +6,7 @@ use crate::{
     RevisionNumber,
     gateway::{
         Certificate, CertificateId, UpstreamId, UpstreamSpec, VirtualHostId, VirtualHostSpec,
+        drift::DriftPolicy,
     },
     tenancy::Settings,
 };
@@ -34,6 +35,8 @@ pub struct ConfigUpdate {
     pub checksum: String,
     /// The content.
     pub projection: Arc<Projection>,
+    /// What the agent does about drift; no part of the content.
+    pub drift: DriftPolicy,
 }
 
 /// Names a configuration of an agent.

@@ -20,10 +20,11 @@ use crate::{
         agent_events::About,
         context::Context,
         convergence::{Convergence, Next},
+        drift::DriftRecord,
         fleet::{Order, Outcome, Progress, Seat},
         link::{
             AgentEvent, AgentMessage, COMMAND_RESULT, Command, HealthReport, Incoming,
-            Registration, RegistrationAnswer, ServerLink, ServerMessage,
+            MAX_DRIFT_CHANGES, Registration, RegistrationAnswer, ServerLink, ServerMessage,
         },
         project::Published,
         status,
@@ -105,6 +106,8 @@ struct Session {
     id: SessionId,
     /// Whether what is known of the agent is written down.
     recorded: bool,
+    /// The last drift it told of, as far as it was told here.
+    drift: Option<DriftRecord>,
     /// What is to be told with what is written down next.
     untold: Vec<NewEvent>,
     /// What the end of the connection is called, once it has one.
@@ -142,6 +145,7 @@ impl Session {
             status: agent.status,
             id: new_id(context.clock.as_ref()),
             recorded: true,
+            drift: None,
             untold: Vec::new(),
             ending: "connection_closed",
             unconfirmed_secret: Some(secret),
@@ -247,7 +251,11 @@ impl Session {
     /// Looks at what the agent should serve.
     fn want(&mut self) -> Result<()> {
         let published = Arc::clone(&self.published.borrow_and_update());
-        self.convergence.want(published.update_for(self.agent).ok_or_else(deleted)?);
+        let update = published.update_for(self.agent).ok_or_else(deleted)?;
+        let now = self.context.clock.now();
+        let held = update.drift.held_until(now).and_then(|until| (until - now).to_std().ok());
+        self.convergence.hold(held.map(|it| Instant::now() + it));
+        self.convergence.want(update);
         Ok(())
     }
 
@@ -262,9 +270,11 @@ impl Session {
             AgentMessage::Health(report) => {
                 let now = self.context.clock.now();
                 self.convergence.reported(&report.config_checksum, report.config_version);
+                self.convergence.follows(report.drift.as_ref().map(|it| it.policy));
                 status::note_health(&mut self.status, &report, now);
                 self.tell(self.about.alerts(&report.alerts, now));
                 self.send(ServerMessage::Heard).await?;
+                self.note_drift(report).await?;
                 self.record().await
             }
             AgentMessage::ConfigStatus(report) => {
@@ -286,6 +296,33 @@ impl Session {
             }
             AgentMessage::Event(event) => {
                 self.answered(&event);
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps what became of drift. Should the store be away, the events tell of it all the same.
+    async fn note_drift(&mut self, report: HealthReport) -> Result<()> {
+        if report.drift_changes.is_empty() {
+            return Ok(());
+        }
+        let policy = report.drift.unwrap_or_default().policy;
+        self.tell(self.about.drifted(&report.drift_changes, policy));
+        let store = Arc::clone(&self.context.store);
+        let mut drift = match self.drift.take() {
+            None => store.agent_drift(self.agent).await.unwrap_or_default(),
+            known => known,
+        };
+        for change in report.drift_changes.into_iter().take(MAX_DRIFT_CHANGES) {
+            drift = DriftRecord::after(drift, change);
+        }
+        let Some(drift) = drift else { return Ok(()) };
+        let drift = self.drift.insert(drift);
+        match store.record_agent_drift(self.agent, self.id, drift).await {
+            Ok(true) => Ok(()),
+            Ok(false) => self.ended().await,
+            Err(error) => {
+                tracing::warn!(agent_id = %self.agent, %error, "cannot record the drift of an agent");
                 Ok(())
             }
         }

@@ -7,6 +7,7 @@ use crate::{
     gateway::{
         AgentHealth, AgentStatus, ConfigUpdate, ConfigVersion, LastApply, MAX_QUARANTINED,
         NginxState, Quarantined,
+        drift::{DriftReport, DriftedFile, MAX_DRIFTED_FILES},
         link::{ApplyStatus, ConfigStatus, HealthReport, Registration},
     },
 };
@@ -57,6 +58,11 @@ pub(crate) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: 
         cpu_percent: report.system.cpu_percent,
         memory_used_mb: report.system.memory_used_bytes / (1024 * 1024),
         config_version: report.config_version,
+        draining_workers: report.draining_workers,
+    });
+    status.drift = report.drift.as_ref().map(|it| DriftReport {
+        files: it.files.iter().take(MAX_DRIFTED_FILES).map(DriftedFile::named).collect(),
+        ..it.clone()
     });
 }
 

@@ -11,7 +11,7 @@ use crate::{
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentStatus, CommandId,
         CommandOutcome, SessionId, SilentAgent, Snapshot, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId,
+        VirtualHostId, drift::DriftRecord,
     },
     tenancy::{Settings, WorkspaceId},
 };
@@ -134,6 +134,18 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
         by: SessionId,
         status: &AgentStatus,
         events: Vec<NewEvent>,
+    ) -> Result<bool>;
+
+    /// What an agent told of its last drift; `None` where it told of none, or is gone.
+    async fn agent_drift(&self, id: AgentId) -> Result<Option<DriftRecord>>;
+
+    /// Replaces what an agent told of its last drift. Answers `false`, and changes nothing, when
+    /// the agent is gone or another connection holds it.
+    async fn record_agent_drift(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        drift: &DriftRecord,
     ) -> Result<bool>;
 
     /// Puts a command where the server that the agent is connected to finds it, for as long

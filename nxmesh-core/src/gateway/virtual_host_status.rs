@@ -88,6 +88,7 @@ mod tests {
     fn check(status: &AgentStatus, expected: (VirtualHostState, Option<u64>, &str)) {
         let host = VirtualHostId::from_uuid(uuid::Uuid::from_u128(1));
         let agent = AgentSpec {
+            drift: Default::default(),
             id: Id::from_uuid(uuid::Uuid::nil()),
             workspace_id: Id::from_uuid(uuid::Uuid::nil()),
             name: from_json(serde_json::json!("edge")).unwrap(),
@@ -97,6 +98,7 @@ mod tests {
             updated_at: DateTime::UNIX_EPOCH,
         };
         let desired = ConfigUpdate {
+            drift: Default::default(),
             config_id: "7-abc".into(),
             version: RevisionNumber(7),
             checksum: "abc".into(),

@@ -40,6 +40,8 @@ pub fn limits() -> Vec<(&'static str, Value)> {
         ("Agent.labels", labels()),
         ("AgentSpec.labels", labels()),
         ("NewAgent.labels", labels()),
+        ("NewDriftPolicy", one_policy()),
+        ("NewDriftPolicy.policy", json!({"enum": ["restore", "report", "adopt", null]})),
         ("NewRegistrationToken.labels", labels()),
         ("NewRegistrationToken.expires_in_hours", range(1, MAX_TOKEN_HOURS)),
         ("ObjectName", name()),
@@ -208,6 +210,17 @@ fn one_target() -> Value {
 }
 
 /// Which fields go with which type of target.
+fn one_policy() -> Value {
+    let (none, text) = (json!({"type": "null"}), json!({"type": "string"}));
+    json!({"oneOf": [
+        {"properties": {"policy": {"enum": ["restore", "report", null]}, "until": none}},
+        {
+            "properties": {"policy": {"const": "adopt"}, "until": text},
+            "required": ["policy", "until"],
+        },
+    ]})
+}
+
 fn one_kind() -> Value {
     let (none, text, list) =
         (json!({"type": "null"}), json!({"type": "string"}), json!({"type": "array"}));

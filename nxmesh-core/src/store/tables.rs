@@ -141,6 +141,7 @@ pub(super) const TABLES: &[Table] = &[
             ("status", Text),
             ("session", Uuid),
             ("heard_at", Integer),
+            ("drift", Text),
         ],
         key: 1,
     },

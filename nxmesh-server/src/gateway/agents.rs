@@ -5,7 +5,7 @@ use nxmesh_core::{
     Mesh, Page,
     gateway::{
         Agent, AgentConfig, AgentId, AgentState, LabelSelector, NewAgent, NewRegistrationToken,
-        RegistrationToken, ReloadOutcome,
+        RegistrationToken, ReloadOutcome, drift::DriftDetails,
     },
     tenancy::Workspace,
 };
@@ -99,6 +99,14 @@ pub(super) async fn config(
     IdPath(id): IdPath<Agent>,
 ) -> Result<Json<AgentConfig>, ApiError> {
     Ok(Json(mesh.gateway().agents().config(&actor, id).await?))
+}
+
+pub(super) async fn drift(
+    State(mesh): State<Mesh>,
+    Authenticated(actor): Authenticated,
+    IdPath(id): IdPath<Agent>,
+) -> Result<Json<DriftDetails>, ApiError> {
+    Ok(Json(mesh.gateway().agents().drift(&actor, id).await?))
 }
 
 /// Agents in which state to list.

@@ -37,7 +37,10 @@ pub(crate) fn routes() -> Routes {
         .says("Get an agent")
         .on(Method::PATCH, "/agents/{id}", AGENTS, agents::update)
         .says("Update an agent")
-        .describe("Labels replace all labels. Virtual hosts move on and off the agent at once.")
+        .describe(
+            "Labels replace all labels. Virtual hosts move on and off the agent at once. What the \
+             agent does about drift, it does as soon as it is connected; see docs/agent.md.",
+        )
         .fails(Conflict, MEET)
         .on(Method::DELETE, "/agents/{id}", AGENTS, agents::delete)
         .says("Delete an agent")
@@ -48,6 +51,9 @@ pub(crate) fn routes() -> Routes {
         .fails(Unavailable, "The agent is not connected, or does not answer in time.")
         .on(Method::GET, "/agents/{id}/config", READ, agents::config)
         .says("Get the files that an agent should run")
+        .on(Method::GET, "/agents/{id}/drift", READ, agents::drift)
+        .says("Get what somebody else changed on an agent's host")
+        .describe("The last time, with diffs, also when it is over.")
         .on(Method::POST, "/workspaces/{id}/changes", SERVED, changes::apply)
         .says("Change several objects as one revision")
         .describe("All of it, or nothing. See docs/changes.md.")

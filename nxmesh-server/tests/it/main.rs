@@ -13,6 +13,7 @@ mod api_keys;
 mod audit_log;
 mod auth;
 mod changes;
+mod drift;
 mod envelope;
 mod events;
 mod fuzz;

@@ -107,6 +107,77 @@ pub struct HealthReport {
     pub config_version: i64,
     #[prost(message, repeated, tag = "5")]
     pub alerts: ::prost::alloc::vec::Vec<Alert>,
+    /// Additions: what differs from what the agent wrote, what became of that since the report
+    /// before, and how many old workers still finish what they began.
+    #[prost(message, optional, tag = "100")]
+    pub drift: ::core::option::Option<Drift>,
+    #[prost(message, repeated, tag = "101")]
+    pub drift_changes: ::prost::alloc::vec::Vec<DriftChange>,
+    #[prost(uint32, tag = "102")]
+    pub draining_workers: u32,
+}
+/// Additions: what somebody else changed of what the agent looks after.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Drift {
+    /// restore, report, adopt
+    #[prost(string, tag = "1")]
+    pub policy: ::prost::alloc::string::String,
+    /// for adopt
+    #[prost(int64, tag = "2")]
+    pub until: i64,
+    #[prost(message, repeated, tag = "3")]
+    pub files: ::prost::alloc::vec::Vec<DriftedFile>,
+    /// also of those that are too many to be named
+    #[prost(uint32, tag = "4")]
+    pub total: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DriftedFile {
+    /// from the folder of the configuration
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// changed, missing, added, permissions, link, nginx_reloaded, nginx_restarted, nginx_stopped
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub since: i64,
+    /// unified; only in a DriftFound, never of secrets
+    #[prost(string, optional, tag = "4")]
+    pub diff: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(bool, tag = "5")]
+    pub truncated: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DriftChange {
+    #[prost(oneof = "drift_change::Change", tags = "1, 2")]
+    pub change: ::core::option::Option<drift_change::Change>,
+}
+/// Nested message and enum types in `DriftChange`.
+pub mod drift_change {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Change {
+        #[prost(message, tag = "1")]
+        Found(super::DriftFound),
+        #[prost(message, tag = "2")]
+        Ended(super::DriftEnded),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DriftFound {
+    #[prost(int64, tag = "1")]
+    pub at: i64,
+    #[prost(message, repeated, tag = "2")]
+    pub files: ::prost::alloc::vec::Vec<DriftedFile>,
+    #[prost(uint32, tag = "3")]
+    pub total: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DriftEnded {
+    #[prost(int64, tag = "1")]
+    pub at: i64,
+    /// agent, hand, update
+    #[prost(string, tag = "2")]
+    pub by: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct NginxStatus {
@@ -179,6 +250,13 @@ pub struct ConfigUpdate {
     /// Addition: what to do when nginx refuses a part of this.
     #[prost(enumeration = "OnRefusal", tag = "102")]
     pub on_refusal: i32,
+    /// Additions: what the agent does about drift, and for adopt until when.
+    ///
+    /// restore, report, adopt
+    #[prost(string, tag = "105")]
+    pub drift_policy: ::prost::alloc::string::String,
+    #[prost(int64, tag = "106")]
+    pub drift_until: i64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VirtualHost {

@@ -122,6 +122,7 @@ mod tests {
                 workspace_id,
                 name: name_of,
                 labels,
+                drift: Default::default(),
                 revision,
                 created_at,
                 updated_at,

@@ -75,6 +75,7 @@ mod tests {
             version: RevisionNumber(1),
             checksum: "a".to_owned(),
             projection: Arc::new(Projection { certificates, ..Projection::default() }),
+            drift: Default::default(),
         };
         let config = AgentConfig::of(Id::from_uuid(Uuid::nil()), &update, AgentStatus::default());
         let shown = serde_json::to_string(&config).unwrap() + &format!("{config:?}");

@@ -89,6 +89,7 @@ pub(in crate::gateway) fn comparable(
         version: RevisionNumber::default(),
         checksum: String::new(),
         projection: Arc::clone(projection),
+        drift: Default::default(),
     };
     // Secrets are in no difference.
     let Rendered { files, secrets: _ } = files_of(&update, nginx);

@@ -66,6 +66,7 @@ pub(super) fn test(program: &Path, projection: Projection) -> (bool, String) {
         version: RevisionNumber(1),
         checksum: "abc".into(),
         projection: Arc::new(projection),
+        drift: Default::default(),
     };
     write(&path("gen"), &render(&update, &facts, &place));
     let config = path("gen/nginx.conf");

@@ -55,6 +55,7 @@ fn blamed(projection: Projection, facts: &NginxFacts, complaint: &str) -> Vec<Bl
         worker_connections: 1,
     };
     let update = ConfigUpdate {
+        drift: Default::default(),
         config_id: String::new(),
         version: RevisionNumber(1),
         checksum: String::new(),

@@ -46,6 +46,7 @@ fn update(projection: Projection) -> ConfigUpdate {
         version: RevisionNumber(7),
         checksum: "abc".into(),
         projection: Arc::new(projection),
+        drift: Default::default(),
     }
 }
 

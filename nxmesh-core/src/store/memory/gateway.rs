@@ -12,7 +12,7 @@ use crate::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
         CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
         SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId,
-        Writes,
+        Writes, drift::DriftRecord,
     },
     store::{last_settings, local::Effect},
     tenancy::WorkspaceId,
@@ -249,6 +249,24 @@ impl GatewayStore for MemoryStore {
         drop(state);
         self.local.recorded();
         Ok(true)
+    }
+
+    async fn agent_drift(&self, id: AgentId) -> Result<Option<DriftRecord>> {
+        Ok(self.lock().agent_drifts.get(&id).cloned())
+    }
+
+    async fn record_agent_drift(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        drift: &DriftRecord,
+    ) -> Result<bool> {
+        let mut state = self.lock();
+        let held = state.agents.get(&id).is_some_and(|it| it.session == Some(session));
+        if held {
+            state.agent_drifts.insert(id, drift.clone());
+        }
+        Ok(held)
     }
 
     async fn add_command(&self, command: &AgentCommand, lasting: Duration) -> Result<bool> {

@@ -9,7 +9,7 @@ use crate::{
     events::{Event, EventId},
     gateway::{
         AgentId, AgentRecord, AgentSecret, GatewayWrite, Snapshot, Upstream, UpstreamId,
-        VirtualHost, VirtualHostId,
+        VirtualHost, VirtualHostId, drift::DriftRecord,
     },
     store::last_settings,
     tenancy::{
@@ -31,6 +31,7 @@ pub(super) struct State {
     pub(super) virtual_hosts: BTreeMap<VirtualHostId, Arc<VirtualHost>>,
     pub(super) upstreams: BTreeMap<UpstreamId, Arc<Upstream>>,
     pub(super) agents: BTreeMap<AgentId, AgentRecord>,
+    pub(super) agent_drifts: BTreeMap<AgentId, DriftRecord>,
     pub(super) agent_secrets: BTreeMap<TokenHash, AgentSecret>,
     pub(super) audit_log: Vec<AuditEntry>,
     pub(super) events: VecDeque<Event>,
@@ -120,6 +121,7 @@ impl State {
             }
             GatewayWrite::DeleteAgent(id) => {
                 self.agents.remove(&id);
+                self.agent_drifts.remove(&id);
                 self.agent_secrets.retain(|_, secret| secret.agent_id != id);
             }
         }

@@ -25,7 +25,7 @@ use crate::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
         CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS,
         News, SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId, Writes,
+        VirtualHostId, Writes, drift::DriftRecord,
     },
     store::{
         TOGETHER,
@@ -297,6 +297,22 @@ impl GatewayStore for PostgresStore {
             self.recorded(&trail);
         }
         Ok(ended)
+    }
+
+    async fn agent_drift(&self, id: AgentId) -> Result<Option<DriftRecord>> {
+        let statement = sqlx::query("SELECT drift FROM agents WHERE id = $1 AND drift IS NOT NULL");
+        find(&self.database, statement.bind(key(id))).await
+    }
+
+    async fn record_agent_drift(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        drift: &DriftRecord,
+    ) -> Result<bool> {
+        let statement = sqlx::query("UPDATE agents SET drift = $3 WHERE id = $1 AND session = $2");
+        let statement = statement.bind(key(id)).bind(key(session)).bind(to_body(drift)?);
+        Ok(self.database.execute(statement).await? == 1)
     }
 
     async fn add_command(&self, command: &AgentCommand, lasting: Duration) -> Result<bool> {

@@ -21,7 +21,7 @@ use crate::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec,
         AgentStatus, CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved,
         News, SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId, Writes,
+        VirtualHostId, Writes, drift::DriftRecord,
     },
     store::{
         TOGETHER,
@@ -309,6 +309,32 @@ impl GatewayStore for SqliteStore {
             let changed = db.prepare_cached(sql)?.execute(values)?;
             let recorded = changed == 1 && record(db, &trail)?;
             Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
+        };
+        self.database.write(write).await
+    }
+
+    async fn agent_drift(&self, id: AgentId) -> Result<Option<DriftRecord>> {
+        let read = move |db: &Connection| {
+            let mut statement = db.prepare_cached("SELECT drift FROM agents WHERE id = ?1")?;
+            let mut rows = statement.query([key(&id)])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let drift: Option<String> = row.get(0)?;
+            drift.map(|it| from_body(&it)).transpose()
+        };
+        self.database.read(read).await
+    }
+
+    async fn record_agent_drift(
+        &self,
+        id: AgentId,
+        session: SessionId,
+        drift: &DriftRecord,
+    ) -> Result<bool> {
+        let drift = to_body(drift)?;
+        let write = move |db: &Connection| {
+            let sql = "UPDATE agents SET drift = ?3 WHERE id = ?1 AND session = ?2";
+            let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &drift))?;
+            Ok(Written { answer: changed == 1, effect: Effect::default() })
         };
         self.database.write(write).await
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nxmesh_proto::agent::v1 as proto;
 
+use super::drift;
 use crate::{
     Error, ErrorKind, Id, Path, Problems, Result, RevisionNumber, Secret,
     gateway::{
@@ -33,6 +34,8 @@ pub(super) fn to_update(it: proto::ConfigUpdate) -> Result<ConfigUpdate> {
         global_settings,
         checksum,
         on_refusal,
+        drift_policy,
+        drift_until,
     } = it;
     let hosts = virtual_hosts.into_iter().map(|it| Ok((to_id(&it.id)?, Arc::new(to_host(it)?))));
     let upstreams =
@@ -47,11 +50,13 @@ pub(super) fn to_update(it: proto::ConfigUpdate) -> Result<ConfigUpdate> {
         settings: Arc::new(settings),
     };
     let (version, projection) = (to_version(version), Arc::new(projection));
-    Ok(ConfigUpdate { config_id, version, checksum, projection })
+    let drift = drift::to_policy(&drift_policy, drift_until);
+    Ok(ConfigUpdate { config_id, version, checksum, projection, drift })
 }
 
 pub(super) fn from_config(it: &ConfigUpdate) -> proto::ConfigUpdate {
-    let ConfigUpdate { config_id, version, checksum, projection } = it;
+    let ConfigUpdate { config_id, version, checksum, projection, drift } = it;
+    let (drift_policy, drift_until) = drift::from_policy(*drift);
     let Projection { virtual_hosts, upstreams, certificates, settings } = projection.as_ref();
     let certificates =
         certificates.iter().map(|(id, it)| (id.to_string(), from_certificate(id.to_string(), it)));
@@ -70,6 +75,8 @@ pub(super) fn from_config(it: &ConfigUpdate) -> proto::ConfigUpdate {
         global_settings: Some(from_settings(settings.as_ref().clone())),
         checksum: checksum.clone(),
         on_refusal: from_on_refusal(settings.on_refusal).into(),
+        drift_policy,
+        drift_until,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod connector;
+mod drift;
 mod kept;
 mod service;
 mod wire;

@@ -8,7 +8,10 @@ use nxmesh_proto::agent::v1::{
     master_message::Payload as FromServer,
 };
 
-use super::config::{self, from_version, to_version};
+use super::{
+    config::{self, from_version, to_version},
+    drift,
+};
 use crate::{
     Clock, Error, ErrorKind, Result, Secret, SystemClock,
     gateway::{
@@ -181,7 +184,16 @@ fn from_answer(it: &RegistrationAnswer) -> proto::RegistrationResponse {
 }
 
 pub(super) fn to_health(it: proto::HealthReport) -> HealthReport {
-    let proto::HealthReport { nginx, system, config_checksum, config_version, alerts } = it;
+    let proto::HealthReport {
+        nginx,
+        system,
+        config_checksum,
+        config_version,
+        alerts,
+        drift,
+        drift_changes,
+        draining_workers,
+    } = it;
     let proto::NginxStatus {
         is_running,
         pid,
@@ -218,6 +230,9 @@ pub(super) fn to_health(it: proto::HealthReport) -> HealthReport {
         config_checksum,
         config_version: to_version(config_version),
         alerts: alerts.into_iter().map(to_alert).collect(),
+        drift: drift.map(drift::to_report),
+        drift_changes: drift_changes.into_iter().filter_map(drift::to_change).collect(),
+        draining_workers,
     }
 }
 
@@ -253,7 +268,16 @@ fn from_alert(it: Alert) -> proto::Alert {
 }
 
 fn from_health(it: HealthReport) -> proto::HealthReport {
-    let HealthReport { nginx, system, config_checksum, config_version, alerts } = it;
+    let HealthReport {
+        nginx,
+        system,
+        config_checksum,
+        config_version,
+        alerts,
+        drift,
+        drift_changes,
+        draining_workers,
+    } = it;
     let NginxStatus {
         is_running,
         pid,
@@ -290,6 +314,9 @@ fn from_health(it: HealthReport) -> proto::HealthReport {
         config_checksum,
         config_version: from_version(config_version),
         alerts: alerts.into_iter().map(from_alert).collect(),
+        drift: drift.map(drift::from_report),
+        drift_changes: drift_changes.into_iter().map(drift::from_change).collect(),
+        draining_workers,
     }
 }
 
@@ -439,6 +466,6 @@ fn now() -> i64 {
     SystemClock.now().timestamp()
 }
 
-fn to_time(seconds: i64) -> DateTime<Utc> {
+pub(super) fn to_time(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::UNIX_EPOCH)
 }

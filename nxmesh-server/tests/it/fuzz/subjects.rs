@@ -1,7 +1,10 @@
 //! What has texts in it: bodies with every field set, where they are sent, and how what came
 //! of them is looked at and undone.
 
-use nxmesh_core::tenancy::{NewOrganization, WorkspaceId};
+use nxmesh_core::{
+    Clock, SystemClock,
+    tenancy::{NewOrganization, WorkspaceId},
+};
 use nxmesh_server::HttpSettings;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -142,7 +145,12 @@ impl World {
             json!({"type": "agents", "agent_ids": [self.agent]}),
         ];
         let hosts = hosts.map(|target| host(&self.upstream, &target)).to_vec();
-        let patch = json!({"name": "agent", "labels": {"env": "prod", "a.example/zone": "b"}});
+        let tomorrow = SystemClock.now() + chrono::TimeDelta::days(1);
+        let until = tomorrow.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let patch = json!({
+            "name": "agent", "labels": {"env": "prod", "a.example/zone": "b"},
+            "drift": {"policy": "adopt", "until": until},
+        });
         let token =
             json!({"name": "new", "labels": {"a.example/zone": "b"}, "expires_in_hours": 1});
         let key = json!({
@@ -258,7 +266,7 @@ impl Subject {
             Kind::Agent => {
                 let kept = world.shown(&self.path).await;
                 let files = world.files(&world.agent).await;
-                let back = Some(json!({"name": "agent", "labels": {"env": "prod"}}));
+                let back = Some(json!({"name": "agent", "labels": {"env": "prod"}, "drift": null}));
                 world.server.send(Method::PATCH, &self.path, back).await;
                 (kept, Some(files))
             }
