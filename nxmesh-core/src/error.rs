@@ -97,6 +97,15 @@ impl Error {
         Self { fields, ..Self::new(ErrorKind::Invalid, "request validation failed") }
     }
 
+    /// The input is not valid, for one reason: `Error::invalid_field("name", FieldCode::Required, "must be there")`.
+    pub fn invalid_field(
+        field: impl Into<String>,
+        code: FieldCode,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::invalid(vec![FieldError { field: field.into(), message: message.into(), code }])
+    }
+
     /// There is no such object: `Error::not_found("agent", id)`.
     pub fn not_found(noun: &str, id: impl fmt::Display) -> Self {
         Self::new(ErrorKind::NotFound, format!("no {noun} has the id {id}"))

@@ -1,10 +1,13 @@
-//! Dropping what has expired, and what is older than is to be kept, on one server at a time.
+//! Dropping what has expired, and what is older than is to be kept, and telling of agents whose
+//! server died, on one server at a time.
 
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 
-use crate::{Clock, Result, Retention, Tasks, lease::Leases, store::Stores};
+use crate::{
+    Clock, Result, Retention, Tasks, gateway::session::Silence, lease::Leases, store::Stores,
+};
 
 /// How often.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -12,8 +15,20 @@ const PAUSE: Duration = Duration::from_secs(60);
 const KEPT: TimeDelta = TimeDelta::days(1);
 
 /// Starts it; it ends with the tasks.
-pub(crate) fn start(stores: Stores, clock: Arc<dyn Clock>, retention: Retention, tasks: &Tasks) {
+pub(crate) fn start(
+    stores: Stores,
+    clock: Arc<dyn Clock>,
+    retention: Retention,
+    heartbeat_interval: Duration,
+    tasks: &Tasks,
+) {
     let leases = Leases::new(Arc::clone(&stores.leases), clock.as_ref(), tasks.clone());
+    let silence = Silence::new(Arc::clone(&stores.gateway), Arc::clone(&clock), heartbeat_interval);
+    let (silence, pause) = (Arc::new(silence), Silence::pause(heartbeat_interval));
+    tasks.spawn(leases.clone().repeat("silent agents", pause, move || {
+        let silence = Arc::clone(&silence);
+        async move { silence.round().await }
+    }));
     tasks.spawn(leases.repeat("housekeeping", PAUSE, move || {
         let (stores, clock) = (stores.clone(), Arc::clone(&clock));
         async move {
@@ -83,7 +98,35 @@ async fn drop_revisions(stores: &Stores, keep: u64) -> Result<()> {
 #[cfg(all(test, feature = "conformance"))]
 mod tests {
     use super::*;
-    use crate::{Mesh, PageRequest, conformance::given, store::memory::MemoryStore};
+    use crate::{
+        ManualClock, Mesh, PageRequest,
+        conformance::given,
+        events::EventId,
+        gateway::{AgentStatus, GatewayWrite},
+        store::memory::MemoryStore,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn agents_whose_server_died_are_told_of_without_anybody_asking() {
+        let stores = Stores::from(MemoryStore::new());
+        let of = given::stored_workspace(&stores).await.0.id;
+        let agent = given::agent(of, "a", 0);
+        let put = vec![GatewayWrite::PutAgent(Arc::new(agent.clone()))];
+        stores.gateway.commit(given::change(of, 0, put)).await.unwrap();
+        let last_seen_at = Some(given::at(0));
+        let status = AgentStatus { connected: true, last_seen_at, ..AgentStatus::default() };
+        stores.gateway.open_agent_session(agent.id, given::id(), &status, vec![]).await.unwrap();
+        let clock = ManualClock::new(given::at(30));
+        let mesh = Mesh::builder().store(stores.clone()).clock(clock.clone());
+        let mesh = mesh.heartbeat_interval(Duration::from_secs(10)).build().await.unwrap();
+        for (later, told) in [(0, 0), (1, 1), (3600, 1)] {
+            clock.advance(TimeDelta::seconds(later));
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let events = stores.events.events_after(EventId(0), 10).await.unwrap();
+            assert_eq!(events.len(), told, "after {later} s more");
+        }
+        mesh.shutdown().await;
+    }
 
     #[tokio::test(start_paused = true)]
     async fn histories_are_trimmed_once_they_are_a_tenth_too_long() {

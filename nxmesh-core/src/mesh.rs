@@ -77,7 +77,8 @@ impl Mesh {
     /// What it counts about itself.
     pub async fn figures(&self) -> Figures {
         let (agents, commits) = self.0.gateway.figures().await;
-        Figures { agents, commits, store_calls: self.0.store_calls.read() }
+        let (events, store_calls) = (self.0.events.figures(), self.0.store_calls.read());
+        Figures { agents, commits, events, store_calls }
     }
 
     /// The owner of all that runs in the background, for what an embedder runs beside it.
@@ -160,7 +161,9 @@ impl MeshBuilder {
         let tasks = Tasks::default();
         let tenancy =
             Tenancy::open(Arc::clone(&stores.tenancy), Arc::clone(&self.clock), &master).await?;
-        housekeeping::start(stores.clone(), Arc::clone(&self.clock), self.retention, &tasks);
+        let clock = Arc::clone(&self.clock);
+        let heartbeat = self.heartbeat_interval;
+        housekeeping::start(stores.clone(), clock, self.retention, heartbeat, &tasks);
         let clock = Arc::clone(&self.clock);
         let events = Events::open(stores.events, stores.tenancy, clock, &tasks).await?;
         let clock = Arc::clone(&self.clock);

@@ -160,7 +160,7 @@ impl Once {
         let Held { request, reserved_at, answer } = held;
         if request != reservation.request {
             let message = "was used for another request: send each request with a key of its own";
-            return Err(Error::invalid(vec![field(FieldCode::InvalidValue, message)]));
+            return Err(Error::invalid_field(FIELD, FieldCode::InvalidValue, message));
         }
         let Some(answer) = answer else {
             if self.clock.now() - reserved_at < LONGEST {
@@ -228,12 +228,10 @@ fn purpose(key: &KeyedHash) -> String {
 }
 
 fn lost(message: &str) -> Error {
-    let field = field(FieldCode::Duplicate, "was used already");
+    let (field, message_of_field) = (FIELD.to_owned(), "was used already".to_owned());
+    let code = FieldCode::Duplicate;
+    let field = FieldError { field, message: message_of_field, code };
     Error::new(ErrorKind::Conflict, message).with_fields(vec![field])
-}
-
-fn field(code: FieldCode, message: &str) -> FieldError {
-    FieldError { field: FIELD.to_owned(), message: message.to_owned(), code }
 }
 
 #[cfg(test)]

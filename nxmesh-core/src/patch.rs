@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{Error, FieldCode, FieldError, Result, strict::Strict};
+use crate::{Error, FieldCode, Result, strict::Strict};
 
 /// What a `PATCH` says: fields that are named replace, `null` clears, the rest stays.
 ///
@@ -105,11 +105,12 @@ pub fn from_json<'de, T: Deserialize<'de>>(
     serde_path_to_error::deserialize(Strict(json)).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
-        Error::invalid(vec![field_error(&path, message)])
+        misread(&path, message)
     })
 }
 
-fn field_error(path: &str, message: String) -> FieldError {
+/// What serde says of a field, with the whole path of it.
+fn misread(path: &str, message: String) -> Error {
     // Where the text breaks off, the last part of the path is not known.
     let known = path.strip_suffix('?').map_or(path, |it| it.trim_end_matches('.'));
     let parent = if known == "." { String::new() } else { known.to_owned() };
@@ -125,22 +126,20 @@ fn field_error(path: &str, message: String) -> FieldError {
         parent => format!("{parent}.{name}"),
     };
     if let Some(name) = named("missing field `") {
-        let message = "is required".to_owned();
-        return FieldError { field: below(&name), message, code: FieldCode::Required };
+        return Error::invalid_field(below(&name), FieldCode::Required, "is required");
     }
     if let Some(name) = named("unknown field `") {
         let known = message.split_once("expected ").map_or("", |(_, known)| known);
         let known = known.split(" at line ").next().unwrap_or_default();
         let message = format!("no such field; there are {}", known.trim_start_matches("one of "));
-        return FieldError { field: below(&name), message, code: FieldCode::UnknownField };
+        return Error::invalid_field(below(&name), FieldCode::UnknownField, message);
     }
     let field = if parent.is_empty() { "body".to_owned() } else { parent };
-    FieldError { field, message, code: FieldCode::InvalidValue }
+    Error::invalid_field(field, FieldCode::InvalidValue, message)
 }
 
 fn body(message: &str) -> Error {
-    let code = FieldCode::InvalidFormat;
-    Error::invalid(vec![FieldError { field: "body".into(), message: message.into(), code }])
+    Error::invalid_field("body", FieldCode::InvalidFormat, message)
 }
 
 /// Sets to `null` what a patch clears, and leaves the rest.

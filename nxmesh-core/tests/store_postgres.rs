@@ -4,18 +4,17 @@
 
 use std::{
     process::Command,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use nxmesh_core::{
-    Actor, ErrorKind, Mesh, PageRequest, Retention, RevisionNumber, Secret,
+    Actor, ErrorKind, Mesh, PageRequest, Secret,
     conformance::{
-        given,
+        self, given,
         model::play,
         postgres::{Cluster, Database, Durability},
     },
-    gateway::{GatewayWrite, NewLocation, NewVirtualHost},
+    gateway::{NewLocation, NewVirtualHost},
     store::{
         Stores,
         postgres::{PostgresOptions, PostgresStore},
@@ -211,31 +210,8 @@ fn libpq(url: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_changes_leave_no_more_rows_than_are_kept() {
     let (store, database) = open().await;
-    let stores = Stores::from(store);
-    let of = given::stored_workspace(&stores).await.0.id;
-    let hosts: Vec<_> = (0..20).map(|it| given::virtual_host(of, &format!("h{it}"), it)).collect();
-    for base in 0..1000 {
-        let host = &hosts[base as usize % 20];
-        let write = match base % 3 {
-            0 => GatewayWrite::DeleteVirtualHost(host.id),
-            _ => GatewayWrite::PutVirtualHost(Arc::new(host.clone())),
-        };
-        stores.gateway.commit(given::change(of, base, vec![write])).await.unwrap();
-    }
-    let before = stores.gateway.state_at(of, RevisionNumber(901)).await.unwrap();
-    let mut retention = Retention::default();
-    retention.revisions = 100;
-    let mesh = Mesh::builder().store(stores.clone()).retention(retention).build().await.unwrap();
-    let page = PageRequest::new(1, 1).unwrap();
-    let began = Instant::now();
-    while stores.gateway.revisions(of, page).await.unwrap().meta.total > 100 {
-        assert!(began.elapsed() < Duration::from_secs(30), "nobody trims the history");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    mesh.shutdown().await;
+    conformance::history::a_thousand_changes_of_which_a_hundred_are_kept(&Stores::from(store))
+        .await;
     let (revisions, writes) = (database.rows("revisions").await, database.rows("writes").await);
-    assert_eq!(revisions, 100);
-    assert!((100..=120).contains(&writes), "{writes}: one for each revision, and each host");
-    let after = stores.gateway.state_at(of, RevisionNumber(901)).await.unwrap();
-    assert_eq!(format!("{after:?}"), format!("{before:?}"));
+    conformance::history::rows_are_those_that_are_kept(revisions, writes);
 }

@@ -4,17 +4,13 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use nxmesh_core::{
-    Actor, ErrorKind, ManualClock, Mesh, PageRequest, Retention, RevisionNumber, Secret,
-    conformance::given,
-    gateway::{AgentId, GatewayWrite},
+    Actor, ErrorKind, ManualClock, Mesh, PageRequest, RevisionNumber, Secret,
+    conformance::{self, given},
+    gateway::AgentId,
     store::{Stores, sqlite::SqliteStore},
     tenancy::{MasterKey, Role},
 };
@@ -249,35 +245,11 @@ async fn a_thousand_changes_leave_no_more_rows_than_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mesh.db");
     let stores = Stores::from(SqliteStore::open(&path).await.unwrap());
-    let of = given::stored_workspace(&stores).await.0.id;
-    let hosts: Vec<_> = (0..20).map(|it| given::virtual_host(of, &format!("h{it}"), it)).collect();
-    for base in 0..1000 {
-        let host = &hosts[base as usize % 20];
-        let write = match base % 3 {
-            0 => GatewayWrite::DeleteVirtualHost(host.id),
-            _ => GatewayWrite::PutVirtualHost(Arc::new(host.clone())),
-        };
-        stores.gateway.commit(given::change(of, base, vec![write])).await.unwrap();
-    }
-    let before = stores.gateway.state_at(of, RevisionNumber(901)).await.unwrap();
-    let mut retention = Retention::default();
-    retention.revisions = 100;
-    let mesh = Mesh::builder().store(stores.clone()).retention(retention).build().await.unwrap();
-    let page = PageRequest::new(1, 1).unwrap();
-    let began = Instant::now();
-    while stores.gateway.revisions(of, page).await.unwrap().meta.total > 100 {
-        assert!(began.elapsed() < Duration::from_secs(30), "nobody trims the history");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    mesh.shutdown().await;
+    conformance::history::a_thousand_changes_of_which_a_hundred_are_kept(&stores).await;
     let file = rusqlite::Connection::open(&path).unwrap();
     let rows = |table: &str| -> i64 {
         let sql = format!("SELECT count(*) FROM {table}");
         file.query_row(&sql, [], |row| row.get(0)).unwrap()
     };
-    let (revisions, writes) = (rows("revisions"), rows("writes"));
-    assert_eq!(revisions, 100);
-    assert!((100..=120).contains(&writes), "{writes}: one for each revision, and each host");
-    let after = stores.gateway.state_at(of, RevisionNumber(901)).await.unwrap();
-    assert_eq!(format!("{after:?}"), format!("{before:?}"));
+    conformance::history::rows_are_those_that_are_kept(rows("revisions"), rows("writes"));
 }

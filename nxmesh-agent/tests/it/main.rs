@@ -17,3 +17,4 @@ mod given;
 mod program;
 mod recover;
 mod rollback;
+mod silence;

@@ -41,7 +41,7 @@ pub async fn an_organization_goes_with_all_that_is_in_it_if_asked(stores: &Store
     let (made, owner) = stored_workspace(stores).await;
     let of = made.organization_id;
     let second = workspace(of, "second", 1);
-    let create = TenancyChange::CreateWorkspace(second.clone());
+    let create = TenancyChange::CreateWorkspace { workspace: second.clone(), revision: None };
     stores.tenancy.commit(create, Trail::default()).await.unwrap();
     let agent = agent(made.id, "web", 0);
     let writes = vec![GatewayWrite::PutAgent(agent.clone().into())];

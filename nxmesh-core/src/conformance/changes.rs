@@ -44,7 +44,7 @@ pub async fn a_change_of_tenancy_counts_before_it_is_answered(stores: &Stores) {
         member(2, None),
         TenancyChange::CreateApiKey { key: key.clone(), hash: TokenHash::of("a") },
         TenancyChange::DeleteApiKey(key.id),
-        TenancyChange::CreateWorkspace(spare.clone()),
+        TenancyChange::CreateWorkspace { workspace: spare.clone(), revision: None },
         TenancyChange::DeleteWorkspace {
             id: spare.id,
             base: spare.revision,

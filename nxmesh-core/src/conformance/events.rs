@@ -13,10 +13,10 @@ use crate::{
         PATIENCE,
         given::{self, at, id},
     },
-    events::{Event, EventId, EventsKept, NewEvent},
+    events::{Event, EventId, EventType, EventsKept, NewEvent},
     gateway::{AgentStatus, GatewayWrite, SessionId},
     store::Stores,
-    tenancy::{AuditFilter, Cascade, OrganizationId, TenancyChange},
+    tenancy::{AuditFilter, Cascade, NewOrganization, OrganizationId, TenancyChange},
 };
 
 const ALL: usize = 100_000;
@@ -63,7 +63,7 @@ pub async fn a_change_is_recorded_with_its_trail(stores: &Stores) {
     let change = TenancyChange::CreateOrganization { organization: organization.clone(), owner };
     stores.tenancy.commit(change, given::trail(of, "a.created", 1)).await.unwrap();
     let workspace = given::workspace(of, "production", 0);
-    let create = TenancyChange::CreateWorkspace(workspace.clone());
+    let create = TenancyChange::CreateWorkspace { workspace: workspace.clone(), revision: None };
     stores.tenancy.commit(create, given::trail(of, "b.created", 2)).await.unwrap();
     let host = given::virtual_host(workspace.id, "shop", 0);
     let write = GatewayWrite::PutVirtualHost(host.into());
@@ -84,6 +84,9 @@ pub async fn a_change_is_recorded_with_its_trail(stores: &Stores) {
     let changed = crate::tenancy::Organization { version: 4, ..organization };
     let update = TenancyChange::UpdateOrganization { organization: changed, base: 3 };
     stores.tenancy.commit(update, given::trail(of, "a.updated", 8)).await.unwrap();
+    let password = crate::tenancy::PasswordHash::from_stored("$argon2id$y");
+    let set = TenancyChange::SetPassword { user: owner, password };
+    stores.tenancy.commit(set, given::trail(of, "f.password_changed", 9)).await.unwrap();
     let expected = [
         "a.created",
         "b.created",
@@ -93,6 +96,7 @@ pub async fn a_change_is_recorded_with_its_trail(stores: &Stores) {
         "e.created",
         "e.revoked",
         "a.updated",
+        "f.password_changed",
     ];
     assert_eq!(types(stores).await, expected);
     assert_eq!(actions(stores, of, &AuditFilter::default()).await, expected);
@@ -107,9 +111,16 @@ pub async fn a_refused_change_leaves_no_trail(stores: &Stores) {
     for refused in [
         TenancyChange::DeleteOrganization { id: of, base: 1, cascade: Cascade::Refuse },
         TenancyChange::DeleteOrganization { id: of, base: 9, cascade: Cascade::Refuse },
-        TenancyChange::CreateWorkspace(given::workspace(of, "production", 1)),
+        TenancyChange::CreateWorkspace {
+            workspace: given::workspace(of, "production", 1),
+            revision: None,
+        },
         TenancyChange::SetMember { organization: of, base: 9, user: owner, role: None },
         TenancyChange::DeleteApiKey(id()),
+        TenancyChange::SetPassword {
+            user: id(),
+            password: crate::tenancy::PasswordHash::from_stored("$argon2id$y"),
+        },
         TenancyChange::DeleteWorkspace {
             id: workspace.id,
             base: crate::RevisionNumber(9),
@@ -128,6 +139,39 @@ pub async fn what_leaves_no_trail_refuses_one(stores: &Stores) {
     let refused = stores.tenancy.commit(create, given::trail(id(), "a.b", 1)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     assert!(!stores.tenancy.has_users().await.unwrap());
+}
+
+pub async fn a_new_password_is_told_to_every_organization_of_the_user(stores: &Stores) {
+    let mesh = crate::Mesh::builder().store(stores.clone()).build().await.unwrap();
+    let tenancy = mesh.tenancy();
+    let secret = |text: &str| crate::Secret::new(text.to_owned());
+    let user = tenancy.users().create("a@b.c", secret("correct horse")).await.unwrap().id;
+    let actor = crate::Actor::user(user);
+    let mut own = Vec::new();
+    for slug in ["one", "two"] {
+        let new = NewOrganization { name: slug.to_owned(), slug: slug.to_owned() };
+        own.push(tenancy.organizations().create(&actor, new).await.unwrap().id);
+    }
+    let (foreign, _) = given::stored_organization(stores, "foreign").await;
+    let auth = tenancy.auth();
+    let change = auth.change_password(&actor, secret("wrong horse"), secret("another horse"));
+    assert_eq!(change.await.unwrap_err().kind(), ErrorKind::Invalid);
+    let change = auth.change_password(&actor, secret("correct horse"), secret("another horse"));
+    change.await.unwrap();
+    let action = Some(EventType::new("user.password_changed"));
+    let filter = AuditFilter { action, ..AuditFilter::default() };
+    for of in &own {
+        assert_eq!(actions(stores, *of, &filter).await, ["user.password_changed"]);
+        let found = stores.tenancy.audit_log(*of, &filter, PageRequest::default()).await.unwrap();
+        let entry = &found.data[0];
+        assert_eq!((entry.user_id, entry.object.object_id), (user, *user.as_uuid()));
+        assert_eq!((&entry.before, &entry.after), (&None, &None));
+    }
+    assert!(actions(stores, foreign.id, &filter).await.is_empty());
+    let told = after(stores, EventId(0)).await.into_iter().map(|it| it.event);
+    let told = told.filter(|it| it.event_type.as_str() == "user.password_changed");
+    assert!(told.map(|it| it.organization_id).eq(own));
+    mesh.shutdown().await;
 }
 
 pub async fn what_agents_do_is_recorded_with_their_status(stores: &Stores) {

@@ -1,21 +1,28 @@
 //! What tests of a store begin with.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::PATIENCE;
 use crate::{
-    Id, KeyedHash, Reservation, Revision, RevisionNumber, TokenHash, Trail,
+    Id, KeyedHash, Reservation, Revision, RevisionNumber, Secret, TokenHash, Trail,
     events::{EventType, NewEvent},
     from_json,
     gateway::{
-        AgentName, AgentSecret, AgentSpec, GatewayChange, GatewayWrite, Labels, NewUpstream,
-        NewVirtualHost, Step, Upstream, VirtualHost, drift::DriftPolicy,
+        AgentName, AgentSecret, AgentSpec, DeploymentMode, GatewayChange, GatewayWrite, Labels,
+        NewUpstream, NewVirtualHost, Step, Upstream, VirtualHost,
+        drift::DriftPolicy,
+        link::{AgentLink, AgentMessage, Registration, RegistrationAnswer, ServerMessage},
     },
     store::Stores,
     tenancy::{
@@ -243,8 +250,38 @@ pub async fn stored_workspace(stores: &Stores) -> (Workspace, UserId) {
     valid(
         stores
             .tenancy
-            .commit(TenancyChange::CreateWorkspace(workspace.clone()), Trail::default())
+            .commit(
+                TenancyChange::CreateWorkspace { workspace: workspace.clone(), revision: None },
+                Trail::default(),
+            )
             .await,
     );
     (workspace, owner)
+}
+
+/// Introduces an agent, and answers its link and what it registers with from then on.
+///
+/// # Panics
+/// When it is not let in.
+pub async fn registered(mut link: AgentLink, token: Secret<String>) -> (AgentLink, Secret<String>) {
+    let registration = Registration {
+        token: token.clone(),
+        hostname: "host".into(),
+        ip_address: "10.0.0.1".into(),
+        version: "0.1.0".into(),
+        capabilities: Vec::new(),
+        labels: BTreeMap::new(),
+        deployment_mode: DeploymentMode::Standalone,
+        config_checksum: String::new(),
+        config_version: RevisionNumber(0),
+        nginx_version: "1.22.1".into(),
+    };
+    valid(link.outgoing.send(AgentMessage::Registration(registration)).await);
+    let answer = valid(tokio::time::timeout(PATIENCE, link.incoming.next()).await);
+    let Some(Ok(ServerMessage::Registered(RegistrationAnswer::Accepted { credential, .. }))) =
+        answer
+    else {
+        panic!("it was not let in: {answer:?}");
+    };
+    (link, credential.unwrap_or(token))
 }

@@ -7,18 +7,52 @@
     reason = "the names say it, and they panic to fail"
 )]
 
-use std::{num::NonZeroU64, sync::Arc};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use super::{
+    PATIENCE,
     gateway::content,
     given::{agent, at, change, id, step, stored_workspace, upstream, virtual_host},
 };
 use crate::{
-    PageRequest, Revision, RevisionNumber, Trail,
+    Mesh, PageRequest, Retention, Revision, RevisionNumber, Trail,
     gateway::{GatewayChange, GatewayWrite, Step, VirtualHost},
     store::Stores,
     tenancy::{Settings, TenancyChange, Workspace, WorkspaceId},
 };
+
+/// Changes twenty virtual hosts a thousand times, and has the newest hundred revisions kept. What
+/// rows are left then is for the caller to count, and for [`rows_are_those_that_are_kept`].
+pub async fn a_thousand_changes_of_which_a_hundred_are_kept(stores: &Stores) {
+    let of = stored_workspace(stores).await.0.id;
+    let hosts: Vec<_> = (0..20).map(|it| virtual_host(of, &format!("h{it}"), it)).collect();
+    for (base, host) in (0..1000).zip(hosts.iter().cycle()) {
+        let write = match base % 3 {
+            0 => GatewayWrite::DeleteVirtualHost(host.id),
+            _ => put(host),
+        };
+        stores.gateway.commit(change(of, base, vec![write])).await.unwrap();
+    }
+    let before = stores.gateway.state_at(of, RevisionNumber(901)).await.unwrap().unwrap();
+    let retention = Retention { revisions: 100, ..Retention::default() };
+    let mesh = Mesh::builder().store(stores.clone()).retention(retention).build().await.unwrap();
+    let page = PageRequest::new(1, 1).unwrap();
+    let trimmed = async {
+        while stores.gateway.revisions(of, page).await.unwrap().meta.total > 100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, trimmed).await.expect("somebody trims the history");
+    mesh.shutdown().await;
+    let after = stores.gateway.state_at(of, RevisionNumber(901)).await.unwrap().unwrap();
+    assert_eq!(content(&after), content(&before));
+}
+
+/// What is left of them: one row for each revision, and writes for those and each host.
+pub fn rows_are_those_that_are_kept(revisions: i64, writes: i64) {
+    assert_eq!(revisions, 100);
+    assert!((100..=120).contains(&writes), "{writes}: one for each revision, and each host");
+}
 
 fn keep(count: u64) -> NonZeroU64 {
     NonZeroU64::new(count).unwrap()

@@ -26,6 +26,8 @@ pub mod links;
 pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod settings;
+pub mod silence;
 pub mod tenancy;
 
 /// How long anything may take before it counts as not coming.
@@ -104,6 +106,7 @@ macro_rules! store_conformance_tests {
             a_change_is_recorded_with_its_trail,
             a_refused_change_leaves_no_trail,
             what_leaves_no_trail_refuses_one,
+            a_new_password_is_told_to_every_organization_of_the_user,
             what_agents_do_is_recorded_with_their_status,
             recording_is_announced,
             no_event_is_passed_over_by_whoever_reads_on,
@@ -122,11 +125,22 @@ macro_rules! store_conformance_tests {
             a_workspace_goes_on_after_revisions_were_dropped,
             revisions_are_dropped_while_changes_are_made,
         );
+        $crate::store_conformance_tests!(@ $open, settings:
+            settings_that_a_workspace_is_made_with_are_its_first_revision,
+            settings_that_a_commit_writes_are_those_of_the_workspace,
+            a_refused_commit_writes_no_settings,
+            a_restored_revision_brings_its_settings_back,
+        );
         $crate::store_conformance_tests!(@ $open, commands:
             a_command_waits_for_its_agent_and_is_taken_once,
             an_answer_is_announced_and_kept,
             a_command_that_nobody_takes_in_time_is_not_taken,
             one_command_too_many_is_refused,
+        );
+        $crate::store_conformance_tests!(@ $open, silence:
+            agents_are_silent_until_they_are_heard_of,
+            a_silent_session_is_ended_only_as_it_was_found,
+            agents_of_a_server_that_died_are_told_of_once,
         );
         $crate::store_conformance_tests!(@ $open, changes:
             a_change_of_tenancy_counts_before_it_is_answered,

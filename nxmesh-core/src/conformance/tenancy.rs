@@ -165,7 +165,10 @@ pub async fn an_owner_who_does_not_exist_is_refused_and_leaves_nothing(stores: &
 
 pub async fn a_workspace_needs_its_organization(stores: &Stores) {
     let orphan = workspace(super::given::id(), "production", 0);
-    assert_eq!(refused(stores, TenancyChange::CreateWorkspace(orphan)).await, ErrorKind::NotFound);
+    assert_eq!(
+        refused(stores, TenancyChange::CreateWorkspace { workspace: orphan, revision: None }).await,
+        ErrorKind::NotFound
+    );
 }
 
 pub async fn workspaces_are_listed_in_order_of_creation_in_pages(stores: &Stores) {
@@ -177,13 +180,19 @@ pub async fn workspaces_are_listed_in_order_of_creation_in_pages(stores: &Stores
         made.push(workspace.clone());
         stores
             .tenancy
-            .commit(TenancyChange::CreateWorkspace(workspace), Trail::default())
+            .commit(TenancyChange::CreateWorkspace { workspace, revision: None }, Trail::default())
             .await
             .unwrap();
     }
     stores
         .tenancy
-        .commit(TenancyChange::CreateWorkspace(workspace(elsewhere.id, "c", 0)), Trail::default())
+        .commit(
+            TenancyChange::CreateWorkspace {
+                workspace: workspace(elsewhere.id, "c", 0),
+                revision: None,
+            },
+            Trail::default(),
+        )
         .await
         .unwrap();
     made.sort_by_key(|it| (it.created_at, it.id));
@@ -199,12 +208,18 @@ pub async fn workspaces_are_listed_in_order_of_creation_in_pages(stores: &Stores
 pub async fn a_workspace_slug_is_taken_once_in_its_organization(stores: &Stores) {
     let (made, _) = stored_workspace(stores).await;
     let second = workspace(made.organization_id, "production", 0);
-    assert_eq!(refused(stores, TenancyChange::CreateWorkspace(second)).await, ErrorKind::Conflict);
+    assert_eq!(
+        refused(stores, TenancyChange::CreateWorkspace { workspace: second, revision: None }).await,
+        ErrorKind::Conflict
+    );
     let (elsewhere, _) = stored_organization(stores, "other").await;
     let same_elsewhere = workspace(elsewhere.id, "production", 0);
     stores
         .tenancy
-        .commit(TenancyChange::CreateWorkspace(same_elsewhere), Trail::default())
+        .commit(
+            TenancyChange::CreateWorkspace { workspace: same_elsewhere, revision: None },
+            Trail::default(),
+        )
         .await
         .unwrap();
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Actor, Clock, Error, FieldCode, FieldError, Result, Tasks, Trail,
+    Actor, Clock, Error, EventFigures, FieldCode, Result, Tasks, Trail,
     events::{EventId, EventStore, Subscription, log::Log},
     tenancy::TenancyStore,
 };
@@ -21,7 +21,7 @@ impl Events {
         clock: Arc<dyn Clock>,
         tasks: &Tasks,
     ) -> Result<Self> {
-        let log = Log::open(store).await?;
+        let log = Log::open(store, Arc::clone(&clock)).await?;
         tasks.spawn(log.clone().follow(tasks.clone()));
         Ok(Self { log, tenancy, clock })
     }
@@ -38,15 +38,17 @@ impl Events {
         {
             let newest = self.log.store.events_kept().await?.newest;
             if since > newest {
-                let field = "since".to_owned();
                 let message = format!("there is no such event yet; the newest is {newest}");
-                let code = FieldCode::OutOfRange;
-                return Err(Error::invalid(vec![FieldError { field, message, code }]));
+                return Err(Error::invalid_field("since", FieldCode::OutOfRange, message));
             }
         }
         let tenancy = Arc::clone(&self.tenancy);
         let clock = Arc::clone(&self.clock);
         Subscription::new(self.log.clone(), tenancy, clock, actor.clone(), since)
+    }
+
+    pub(crate) fn figures(&self) -> EventFigures {
+        self.log.figures()
     }
 
     /// Records what goes with no change of rows.

@@ -94,7 +94,6 @@ impl EventType {
     pub const AGENT_DRIFT_RESTORED: &str = "agent.drift_restored";
     /// An agent has told of trouble.
     pub const HEALTH_ALERT: &str = "health.alert";
-
     /// An API key was revoked.
     pub const API_KEY_REVOKED: &str = "api_key.revoked";
 

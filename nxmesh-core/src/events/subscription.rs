@@ -3,7 +3,7 @@ use std::{cmp::Ordering, collections::HashMap, future, sync::Arc, time::Duration
 use tokio::sync::watch;
 
 use crate::{
-    Actor, Clock, Error, ErrorKind, FieldCode, FieldError, Result,
+    Actor, Clock, Error, ErrorKind, FieldCode, Result,
     events::{
         Event, EventFilter, EventId, EventPattern, EventType,
         log::{Log, Place, Read},
@@ -94,10 +94,8 @@ impl Subscription {
                 wanted.push(it);
             }
             if wanted.len() > MAX_WANTED {
-                let field = "events".to_owned();
                 let message = format!("are more than {MAX_WANTED} patterns together");
-                let code = FieldCode::OutOfRange;
-                return Err(Error::invalid(vec![FieldError { field, message, code }]));
+                return Err(Error::invalid_field("events", FieldCode::OutOfRange, message));
             }
         }
         self.wanted = wanted;
@@ -234,6 +232,7 @@ impl Subscription {
         };
         let needed = match event.event_type.subject() {
             "api_key" => Permission::RevokeApiKeys,
+            "user" => Permission::ReadAudit,
             _ => Permission::Read,
         };
         Ok(role.is_some_and(|it| it >= needed.least_role()))

@@ -9,7 +9,7 @@ use crate::{
         labels,
         link::{ApplyStatus, ServerLink},
     },
-    tenancy::WorkspaceId,
+    tenancy::{OrganizationId, WorkspaceId},
     text::{MAX_LABEL_CHARS, check_label, text_type},
 };
 
@@ -233,6 +233,12 @@ impl AgentStatus {
         }
         AgentState::Online
     }
+
+    /// When it was last heard of, as long as a server holds its stream.
+    #[must_use]
+    pub fn heard_at(&self) -> Option<DateTime<Utc>> {
+        self.last_seen_at.filter(|_| self.connected)
+    }
 }
 
 /// Names a connection of an agent, on whichever server.
@@ -247,6 +253,17 @@ pub struct AgentRecord {
     pub status: AgentStatus,
     /// The connection that holds the agent, or did last.
     pub session: Option<SessionId>,
+}
+
+/// An agent whose connection is not heard of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SilentAgent {
+    /// The agent, as it was found.
+    pub agent: AgentRecord,
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// When it was last heard of.
+    pub heard_at: DateTime<Utc>,
 }
 
 impl AgentRecord {

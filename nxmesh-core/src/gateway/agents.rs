@@ -192,22 +192,24 @@ impl Agents {
     }
 
     /// Has the agent's nginx reload what it has, and waits for the answer, 10 s at most. The
-    /// agent may be connected to another server of the same store.
+    /// agent may be connected to another server of the same store. The audit log says so
+    /// afterwards: if it cannot be written then, the log of this program says that instead.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound), [`Forbidden`](crate::ErrorKind::Forbidden); [`Unavailable`](crate::ErrorKind::Unavailable) when the
     /// agent is not connected or does not answer.
     pub async fn reload(&self, actor: &Actor, id: AgentId) -> Result<ReloadOutcome> {
         let agent = self.record(actor, id, Permission::Command).await?;
+        let published = self.context.snapshots.get(agent.spec.workspace_id).await?;
+        let about = About::of(&agent.spec, &published.snapshot);
         let action = CommandAction::Reload { graceful: true };
         let outcome = dispatch::order(&self.context, &agent, action, COMMAND_PATIENCE).await?;
         let timestamp = self.context.clock.now();
-        let published = self.context.snapshots.get(agent.spec.workspace_id).await?;
-        let about = About::of(&agent.spec, &published.snapshot);
-        self.context
-            .events
-            .record(about.reloaded(actor, &outcome, self.context.clock.as_ref()))
-            .await?;
+        let trail = about.reloaded(actor, &outcome, self.context.clock.as_ref());
+        if let Err(error) = self.context.events.record(trail).await {
+            // It is done all the same: whoever is told that it failed does it again.
+            tracing::error!(agent_id = %id, user_id = %actor.user_id(), success = outcome.success, %error, "a reload that was done is not in the audit log");
+        }
         Ok(ReloadOutcome { success: outcome.success, message: outcome.message, timestamp })
     }
 
@@ -261,4 +263,83 @@ fn put<T>(spec: AgentSpec, verb: &str, answer: T) -> Decision<T> {
     let writes = vec![GatewayWrite::PutAgent(Arc::clone(&spec))];
     Decision::write(answer, reason, writes)
         .provided(move |after| conflict::check_agent(after, &spec))
+}
+
+#[cfg(all(test, feature = "conformance"))]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use async_trait::async_trait;
+    use futures::StreamExt;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{
+        ErrorKind, Mesh, Trail,
+        conformance::given,
+        events::{Event, EventId, EventStore, EventsKept},
+        gateway::link::{AgentEvent, AgentMessage, COMMAND_RESULT, LinkHost, ServerMessage},
+        store::{Stores, memory::MemoryStore},
+        transport::in_process,
+    };
+
+    /// Records nothing.
+    #[derive(Debug)]
+    struct Full(Arc<dyn EventStore>);
+
+    #[async_trait]
+    impl EventStore for Full {
+        async fn record(&self, _: Trail) -> Result<()> {
+            Err(Error::new(ErrorKind::Unavailable, "the disk is full"))
+        }
+
+        async fn events_after(&self, after: EventId, most: usize) -> Result<Vec<Event>> {
+            self.0.events_after(after, most).await
+        }
+
+        async fn events_kept(&self) -> Result<EventsKept> {
+            self.0.events_kept().await
+        }
+
+        async fn drop_events(&self, keep: u64) -> Result<u64> {
+            self.0.drop_events(keep).await
+        }
+
+        fn watch_events(&self) -> watch::Receiver<u64> {
+            self.0.watch_events()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_was_done_is_told_even_if_it_cannot_be_recorded() {
+        let mut stores = Stores::from(MemoryStore::new());
+        stores.events = Arc::new(Full(Arc::clone(&stores.events)));
+        let (workspace, owner) = given::stored_workspace(&stores).await;
+        let actor = Actor::user(owner);
+        let mesh = Mesh::builder().store(stores).build().await.unwrap();
+        let agents = mesh.gateway().agents();
+        let new = crate::from_json(serde_json::json!({"name": "web"})).unwrap();
+        let made = agents.create_token(&actor, workspace.id, new).await.unwrap();
+        let (there, here) = in_process::pair();
+        mesh.gateway().attach(there);
+        let (mut link, _) = given::registered(here, made.token).await;
+        let agent = async {
+            loop {
+                let message = link.incoming.next().await.unwrap().unwrap();
+                let ServerMessage::Command(command) = message else { continue };
+                let data = [("command_id", command.command_id.as_str()), ("success", "true")];
+                let data = data.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                let event = AgentEvent {
+                    event_id: "1".to_owned(),
+                    event_type: COMMAND_RESULT.to_owned(),
+                    timestamp: given::at(0),
+                    data: BTreeMap::from(data),
+                };
+                return link.outgoing.send(AgentMessage::Event(event)).await.unwrap();
+            }
+        };
+        let (outcome, ()) = tokio::join!(agents.reload(&actor, made.agent_id), agent);
+        assert!(outcome.unwrap().success);
+        mesh.shutdown().await;
+    }
 }

@@ -91,6 +91,11 @@ impl Gateway {
 }
 
 impl Gateway {
+    /// Serves one connection until it ends.
+    pub(crate) fn serve(&self, link: ServerLink) -> impl Future<Output = ()> + Send + use<> {
+        session::run(self.context.clone(), link)
+    }
+
     /// What the area counts: the agents, and how many changes were committed together.
     pub(crate) async fn figures(&self) -> (AgentFigures, Distribution) {
         let mut agents = self.context.fleet.figures();
@@ -107,7 +112,7 @@ impl Gateway {
 #[async_trait]
 impl LinkHost for Gateway {
     fn attach(&self, link: ServerLink) {
-        self.context.tasks.spawn(session::run(self.context.clone(), link));
+        self.context.tasks.spawn(self.serve(link));
     }
 
     async fn report_health(&self, credential: &str, report: &HealthReport) -> Result<()> {

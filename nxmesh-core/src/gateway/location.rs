@@ -62,7 +62,8 @@ pub struct Header<Name = HeaderName, Value = HeaderValue> {
     /// Its name.
     #[cfg_attr(feature = "openapi", schema(value_type = HeaderName))]
     pub name: Name,
-    /// Its value, in which nginx's variables are replaced.
+    /// Its value, in which nginx's variables are replaced. Configuration, not a place for secrets:
+    /// whoever may read the workspace sees it.
     #[cfg_attr(feature = "openapi", schema(value_type = HeaderValue))]
     pub value: Value,
     /// Whether it is also set on answers that are errors.

@@ -36,16 +36,15 @@ mod dispatch;
 mod fleet;
 mod project;
 mod queue;
-mod session;
+pub(crate) mod session;
 mod snapshots;
-mod status;
 mod trail;
 
 pub use self::{
     agent::{
         Agent, AgentFilter, AgentHealth, AgentId, AgentName, AgentRecord, AgentSpec, AgentState,
         AgentStatus, DeploymentMode, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken,
-        NginxState, SessionId,
+        NginxState, SessionId, SilentAgent,
     },
     agents::{Agents, RegistrationToken, ReloadOutcome},
     area::Gateway,

@@ -52,6 +52,7 @@ impl Revisions {
         };
         Ok(RevisionState {
             revision,
+            settings: state.settings().as_ref().clone(),
             virtual_hosts: plain(state.virtual_hosts().values()),
             upstreams: plain(state.upstreams().values()),
             agents: plain(state.agents().values()),
@@ -59,7 +60,7 @@ impl Revisions {
     }
 
     /// What changed between two revisions: by object, and as text of nginx. Revision 0 is the
-    /// empty workspace.
+    /// empty workspace, before its settings.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision, or it is
@@ -77,9 +78,9 @@ impl Revisions {
         self.context.aside.run(move || RevisionDiff::of(&before, &after)).await
     }
 
-    /// Brings virtual hosts and upstreams back to what they were, as the workspace's next
-    /// revision; makes none when they are so already. Agents, settings, and what was never in
-    /// a revision stay.
+    /// Brings virtual hosts, upstreams and settings back to what they were, as the workspace's
+    /// next revision; makes none when they are so already. Agents, and what was never in a
+    /// revision, stay. Where the settings were others this needs the permission to write workspaces.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision, or it is
@@ -93,11 +94,24 @@ impl Revisions {
         number: RevisionNumber,
     ) -> Result<RevisionNumber> {
         self.context.check(actor, of, Permission::WriteServed).await?;
+        let may_settings = match self.context.check(actor, of, Permission::WriteWorkspaces).await {
+            Err(error) if error.kind() != ErrorKind::Forbidden => return Err(error),
+            checked => checked,
+        };
         let then = self.state(of, number).await?;
+        // That nothing is left to do can be said only of what there is now.
+        self.context.snapshots.newest(of).await?;
         let now = self.context.clock.now();
         let decide = |current: &Snapshot| {
             let next = current.revision().next();
             let mut writes = Vec::new();
+            if then.settings() != current.settings() {
+                if let Err(error) = &may_settings {
+                    let message = format!("the settings were others at revision {number}: {error}");
+                    return Err(Error::new(error.kind(), message));
+                }
+                writes.push(GatewayWrite::PutSettings(Arc::clone(then.settings())));
+            }
             for (id, upstream) in then.upstreams() {
                 if current.upstreams().get(id).is_none_or(|it| it.spec != upstream.spec) {
                     let upstream = upstream.as_ref().clone();

@@ -1,5 +1,9 @@
 //! One agent's connection, from registration to its end.
 
+mod silence;
+
+mod status;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
@@ -25,9 +29,10 @@ use crate::{
             MAX_DRIFT_CHANGES, Registration, RegistrationAnswer, ServerLink, ServerMessage,
         },
         project::Published,
-        status,
     },
 };
+
+pub(crate) use self::silence::Silence;
 
 /// How many commands may wait for their answer; an older one is given up for a newer.
 const MAX_PENDING: usize = 64;
@@ -119,6 +124,10 @@ impl Session {
         let id = agent.spec.id;
         // Subscribed before anything is answered: no later change can be missed.
         let published = context.snapshots.subscribe(agent.spec.workspace_id).await?;
+        // Its token may have been made at another server just now.
+        if !published.borrow().snapshot.agents().contains_key(&id) {
+            context.snapshots.refresh(agent.spec.workspace_id).await?;
+        }
         let seat = context.fleet.enter(id);
         let last_apply = agent.status.last_apply.as_ref().map(|it| it.status);
         let convergence = Convergence::new(
@@ -231,6 +240,9 @@ impl Session {
     async fn ended(&self) -> Result<()> {
         Err(match self.context.store.agent(self.agent).await {
             Ok(None) => deleted(),
+            Ok(Some(agent)) if !agent.status.connected => {
+                Error::new(ErrorKind::Unavailable, "the agent was not heard of and counted as gone")
+            }
             Ok(Some(_)) | Err(_) => {
                 Error::new(ErrorKind::Conflict, "a newer connection of this agent took over")
             }
@@ -262,6 +274,7 @@ impl Session {
                 self.convergence.follows(report.drift.as_ref().map(|it| it.policy));
                 status::note_health(&mut self.status, &report, now);
                 self.tell(self.about.alerts(&report.alerts, now));
+                self.send(ServerMessage::Heard).await?;
                 self.note_drift(report).await?;
                 self.record().await
             }

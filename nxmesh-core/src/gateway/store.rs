@@ -10,8 +10,8 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentStatus, CommandId,
-        CommandOutcome, SessionId, Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId,
-        drift::DriftRecord,
+        CommandOutcome, SessionId, SilentAgent, Snapshot, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId, drift::DriftRecord,
     },
     tenancy::{Settings, WorkspaceId},
 };
@@ -132,6 +132,22 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
         drift: &DriftRecord,
     ) -> Result<bool>;
 
+    /// Agents whose stream some server holds, as far as is known, but that were last heard of
+    /// before then, those unheard of the longest first: `most` at most.
+    async fn silent_agents(&self, before: DateTime<Utc>, most: usize) -> Result<Vec<SilentAgent>>;
+
+    /// Takes an agent from the connection that was found silent: `by`, which is no connection,
+    /// holds it from now on. Replaces what is known of the agent, and records the events with it.
+    /// Answers `false`, and changes nothing, when the agent is gone, another connection holds it,
+    /// or it was heard of since it was found.
+    async fn end_silent_session(
+        &self,
+        silent: &SilentAgent,
+        by: SessionId,
+        status: &AgentStatus,
+        events: Vec<NewEvent>,
+    ) -> Result<bool>;
+
     /// Puts a command where the server that the agent is connected to finds it, for as long
     /// as `lasting`, and announces it. Answers `false` when [`MAX_WAITING_COMMANDS`] wait for
     /// the agent already. Commands may be lost in a crash.
@@ -240,7 +256,8 @@ pub struct Writes {
 /// One write to one object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GatewayWrite {
-    /// The settings of the workspace, written by the tenancy area.
+    /// Replaces the settings of the workspace: the revision is then the last that changed the
+    /// workspace itself.
     PutSettings(Arc<Settings>),
     /// Makes or replaces a virtual host.
     PutVirtualHost(Arc<VirtualHost>),

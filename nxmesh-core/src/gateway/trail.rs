@@ -28,8 +28,13 @@ pub(crate) fn of(
     let mut trail = Trail::default();
     for write in writes {
         match write {
-            // The tenancy area sees to those.
-            GatewayWrite::PutSettings(_) => {}
+            GatewayWrite::PutSettings(settings) => {
+                let was = json!({"settings": before.settings()});
+                let is = json!({"settings": settings});
+                let (object, more) =
+                    (("workspace", before.workspace_id()), json!({"revision": revision}));
+                note(&deed, &mut trail, object, (Some(&was), Some(&is)), more);
+            }
             GatewayWrite::PutVirtualHost(host) => {
                 let was = before.virtual_hosts().get(&host.id).map(AsRef::as_ref);
                 let more = json!({"name": host.spec.name, "revision": revision});

@@ -15,6 +15,7 @@ mod check;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod codec;
 mod local;
+mod settings;
 mod slug;
 mod stores;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -23,8 +24,8 @@ mod timed;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod transfer;
 
-pub(crate) use self::timed::timed;
 use self::{check::check_trail, slug::slug_taken};
+pub(crate) use self::{settings::last_settings, timed::timed};
 
 /// How many rows are dropped together at most, so that nobody else waits for long.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -141,6 +141,7 @@ pub(super) const TABLES: &[Table] = &[
             ("status", Text),
             ("session", Uuid),
             ("drift", Text),
+            ("heard_at", Integer),
         ],
         key: 1,
     },

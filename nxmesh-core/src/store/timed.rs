@@ -17,8 +17,8 @@ use crate::{
     figures::CallCounts,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
-        CommandId, CommandOutcome, GatewayChange, GatewayStore, News, SessionId, Snapshot,
-        Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes, drift::DriftRecord,
+        CommandId, CommandOutcome, GatewayChange, GatewayStore, News, SessionId, SilentAgent,
+        Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes, drift::DriftRecord,
     },
     store::Stores,
     tenancy::{
@@ -127,6 +127,8 @@ timed!("gateway." GatewayStore {
     async fn record_agent_status(id: AgentId, session: SessionId, status: &AgentStatus, events: Vec<NewEvent>) -> bool;
     async fn agent_drift(id: AgentId) -> Option<DriftRecord>;
     async fn record_agent_drift(id: AgentId, session: SessionId, drift: &DriftRecord) -> bool;
+    async fn silent_agents(before: DateTime<Utc>, most: usize) -> Vec<SilentAgent>;
+    async fn end_silent_session(silent: &SilentAgent, by: SessionId, status: &AgentStatus, events: Vec<NewEvent>) -> bool;
     async fn add_command(command: &AgentCommand, lasting: Duration) -> bool;
     async fn waiting_commands() -> Vec<AgentId>;
     async fn take_commands(agent: AgentId) -> Vec<AgentCommand>;

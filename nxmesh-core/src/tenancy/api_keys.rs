@@ -1,8 +1,7 @@
 use serde_json::json;
 
 use crate::{
-    Actor, Error, ErrorKind, FieldCode, FieldError, Page, PageRequest, Result, Secret, TokenHash,
-    Trail,
+    Actor, Error, ErrorKind, FieldCode, Page, PageRequest, Result, Secret, TokenHash, Trail,
     clock::new_id,
     tenancy::{
         ApiKey, ApiKeyId, AuditedObject, Context, NewApiKey, OrganizationId, Organizations,
@@ -55,9 +54,8 @@ impl ApiKeys {
         let name = new.parse_name()?;
         let now = self.context.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
-            let (field, message) = ("expires_at".to_owned(), "must be in the future".to_owned());
-            let code = FieldCode::OutOfRange;
-            return Err(Error::invalid(vec![FieldError { field, message, code }]));
+            let (field, message) = ("expires_at", "must be in the future");
+            return Err(Error::invalid_field(field, FieldCode::OutOfRange, message));
         }
         if new.role > role {
             let message = format!(

@@ -2,14 +2,15 @@
 
 use chrono::{DateTime, TimeDelta};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    Actor, Error, ErrorKind, FieldCode, FieldError, Result, Secret, TokenHash, Trail,
+    Actor, Error, ErrorKind, FieldCode, PageRequest, Result, Secret, TokenHash, Trail,
     clock::new_id,
     tenancy::{
-        ApiKey, Context, Email, PasswordHash, RefreshToken, Shared, TenancyChange, UserId,
-        api_keys::API_KEY_PREFIX,
+        ApiKey, AuditedObject, Context, Email, PasswordHash, RefreshToken, Shared, TenancyChange,
+        UserId, api_keys::API_KEY_PREFIX,
     },
     token::new_token,
 };
@@ -136,7 +137,7 @@ impl Auth {
     }
 
     /// Changes the actor's password. All their logins end, at the latest when their access
-    /// tokens do.
+    /// tokens do. The audit log of each of their organizations says so.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid), naming `current_password` or `new_password`;
@@ -154,14 +155,26 @@ impl Auth {
         let missing = || Error::not_found("user", actor.user_id());
         let user = self.context.store.user(actor.user_id()).await?.ok_or_else(missing)?;
         if !user.password.verify(current).await? {
-            let field = "current_password".to_owned();
-            let message = "is not the password".to_owned();
-            let code = FieldCode::InvalidValue;
-            return Err(Error::invalid(vec![FieldError { field, message, code }]));
+            let (field, message) = ("current_password", "is not the password");
+            return Err(Error::invalid_field(field, FieldCode::InvalidValue, message));
         }
         let password = PasswordHash::create_as("new_password", new).await?;
         let change = TenancyChange::SetPassword { user: user.id, password };
-        self.context.store.commit(change, Trail::default()).await
+        let trail = self.password_changed(actor).await?;
+        self.context.store.commit(change, trail).await
+    }
+
+    /// It belongs to no organization, so each that the user belongs to is told.
+    async fn password_changed(&self, actor: &Actor) -> Result<Trail> {
+        let user = actor.user_id();
+        let found = self.context.store.organizations(user, PageRequest::whole()).await?;
+        let mut trail = Trail::default();
+        for organization in &found.data {
+            let deed = self.context.deed(actor, organization.id);
+            let object = AuditedObject::new("user", user);
+            deed.note_as::<()>(&mut trail, object, "password_changed", (None, None), json!({}));
+        }
+        Ok(trail)
     }
 
     /// The public half of the key that signs access tokens, as a JSON Web Key Set (RFC 7517).

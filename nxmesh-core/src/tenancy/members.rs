@@ -1,8 +1,7 @@
 use serde_json::json;
 
 use crate::{
-    Actor, Error, ErrorKind, FieldCode, FieldError, Page, PageRequest, Path, Problems, Result,
-    Trail,
+    Actor, Error, ErrorKind, FieldCode, Page, PageRequest, Path, Problems, Result, Trail,
     tenancy::{
         AuditedObject, Context, Email, Member, MemberPatch, NewMember, OrganizationId,
         Organizations, Permission, Role, TenancyChange, UserId,
@@ -49,9 +48,8 @@ impl Members {
         let email = problems.take(&Path::root().field("email"), Email::parse(new.email));
         let email = problems.finish_with(email)?;
         let unknown = || {
-            let message = "nobody has an account with this address".to_owned();
-            let field = "email".to_owned();
-            Error::invalid(vec![FieldError { field, message, code: FieldCode::NotFound }])
+            let message = "nobody has an account with this address";
+            Error::invalid_field("email", FieldCode::NotFound, message)
         };
         let user = self.context.store.user_by_email(&email).await?.ok_or_else(unknown)?;
         let member = Member { user_id: user.id, email: user.email, role: new.role };

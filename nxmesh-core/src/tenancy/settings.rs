@@ -24,7 +24,8 @@ pub struct Settings {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub nginx_directives: Directives,
-    /// What nginx's workers find in their environment.
+    /// What nginx's workers find in their environment. Configuration, not a place for secrets:
+    /// whoever may read the workspace sees the values, and nginx's files contain them.
     #[serde(default)]
     pub env_vars: BTreeMap<EnvName, EnvValue>,
 }

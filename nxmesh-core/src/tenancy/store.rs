@@ -88,8 +88,8 @@ pub trait TenancyStore: Debug + Send + Sync + 'static {
     /// The key that signs access tokens; the oldest, should there be several.
     async fn signing_key(&self) -> Result<Option<SealedSigningKey>>;
 
-    /// Applies all of `change` and records its trail, or nothing. Changes of users, logins and
-    /// signing keys leave none: [`TenancyChange::leaves_trail`].
+    /// Applies all of `change` and records its trail, or nothing. New users, logins and signing
+    /// keys leave none: [`TenancyChange::leaves_trail`].
     async fn commit(&self, change: TenancyChange, trail: Trail) -> Result<()>;
 
     /// Drops entries of the audit log that were made before then. Answers how many.
@@ -98,8 +98,8 @@ pub trait TenancyStore: Debug + Send + Sync + 'static {
     /// Drops refresh tokens and API keys that expired before then. Answers how many.
     async fn drop_expired(&self, before: DateTime<Utc>) -> Result<u64>;
 
-    /// Counts changes that leave a trail, each after it can be read and before it is
-    /// answered: what was read when this stood at a number holds for as long as it stands there.
+    /// Counts changes that leave a trail, and those of settings that the gateway area makes, each
+    /// after it can be read and before it is answered: what was read when this stood at a number holds for as long as it stands there.
     /// `None` where other processes make changes too.
     fn changes(&self) -> Option<u64>;
 }
@@ -191,7 +191,12 @@ pub enum TenancyChange {
         role: Option<Role>,
     },
     /// `Conflict` when the slug is taken in its organization, `NotFound` when that is gone.
-    CreateWorkspace(Workspace),
+    CreateWorkspace {
+        /// The workspace.
+        workspace: Workspace,
+        /// Its first revision, which writes its settings; `None` when it begins with none.
+        revision: Option<Revision>,
+    },
     /// `Stale` when the workspace has left `base`, `Conflict` when the slug is taken.
     UpdateWorkspace {
         /// The workspace as it shall be.
@@ -238,18 +243,18 @@ impl TenancyChange {
         match self {
             Self::CreateFirstUser(_)
             | Self::CreateUser(_)
-            | Self::SetPassword { .. }
             | Self::AddRefreshToken(_)
             | Self::RotateRefreshToken { .. }
             | Self::RevokeFamily(_)
             | Self::CreateSigningKey { .. } => false,
-            Self::CreateApiKey { .. }
+            Self::SetPassword { .. }
+            | Self::CreateApiKey { .. }
             | Self::DeleteApiKey(_)
             | Self::CreateOrganization { .. }
             | Self::UpdateOrganization { .. }
             | Self::DeleteOrganization { .. }
             | Self::SetMember { .. }
-            | Self::CreateWorkspace(_)
+            | Self::CreateWorkspace { .. }
             | Self::UpdateWorkspace { .. }
             | Self::DeleteWorkspace { .. } => true,
         }

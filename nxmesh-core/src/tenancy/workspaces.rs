@@ -3,11 +3,12 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::{
-    Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Revision, Trail,
+    Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Revision,
+    RevisionNumber, Trail,
     clock::new_id,
     tenancy::{
         AuditedObject, Cascade, Context, NewWorkspace, OrganizationId, Organizations, Permission,
-        Role, TenancyChange, Workspace, WorkspaceId, access,
+        Role, Settings, TenancyChange, Workspace, WorkspaceId, access,
     },
     trail::{Became, Deed},
 };
@@ -81,7 +82,7 @@ impl Workspaces {
         Ok(workspace)
     }
 
-    /// Makes a workspace.
+    /// Makes a workspace. If it has settings, they are its first revision.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) when there is no such organization,
@@ -96,19 +97,27 @@ impl Workspaces {
         self.organizations().held(actor, of, Permission::WriteWorkspaces).await?;
         let (name, slug, settings) = new.parse()?;
         let clock = self.context.clock.as_ref();
-        let now = clock.now();
+        let (id, now) = (new_id(clock), clock.now());
+        let revision = (settings != Settings::default()).then(|| Revision {
+            workspace_id: id,
+            number: RevisionNumber::default().next(),
+            author: actor.user_id(),
+            reason: "create workspace".to_owned(),
+            created_at: now,
+        });
         let workspace = Workspace {
-            id: new_id(clock),
+            id,
             organization_id: of,
             name,
             slug,
             settings,
-            revision: Default::default(),
+            revision: revision.as_ref().map(|it| it.number).unwrap_or_default(),
             created_at: now,
             updated_at: now,
         };
         let trail = self.trail(actor, Became::Created(&workspace));
-        self.context.store.commit(TenancyChange::CreateWorkspace(workspace.clone()), trail).await?;
+        let change = TenancyChange::CreateWorkspace { workspace: workspace.clone(), revision };
+        self.context.store.commit(change, trail).await?;
         Ok(workspace)
     }
 

@@ -1,7 +1,7 @@
 //! What is said on the WebSocket.
 
 use nxmesh_core::{
-    Error, FieldCode, FieldError, Result,
+    Error, FieldCode, Result,
     events::{EventFilter, EventId, EventPattern},
     from_json,
 };
@@ -33,21 +33,24 @@ impl Request {
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut json = serde_json::Deserializer::from_str(text);
         let Body { action, events, filter } = from_json(&mut json)?;
-        json.end().map_err(|error| invalid("body", FieldCode::InvalidFormat, error.to_string()))?;
+        json.end().map_err(|error| {
+            Error::invalid_field("body", FieldCode::InvalidFormat, error.to_string())
+        })?;
         match action {
             Action::Subscribe => {
-                let missing =
-                    || invalid("events", FieldCode::Required, "must be a list of patterns");
+                let missing = || {
+                    Error::invalid_field(
+                        "events",
+                        FieldCode::Required,
+                        "must be a list of patterns",
+                    )
+                };
                 let events = events.filter(|it| !it.is_empty()).ok_or_else(missing)?;
                 Ok(Self::Subscribe { events, filter: filter.unwrap_or_default() })
             }
             Action::Unsubscribe => Ok(Self::Unsubscribe { events, filter }),
         }
     }
-}
-
-fn invalid(field: &str, code: FieldCode, message: impl Into<String>) -> Error {
-    Error::invalid(vec![FieldError { field: field.to_owned(), message: message.into(), code }])
 }
 
 /// What a client is told, beside events and errors.

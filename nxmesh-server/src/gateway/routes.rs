@@ -84,10 +84,13 @@ pub(crate) fn routes() -> Routes {
         .says("Get a workspace as it was at a revision")
         .on(Method::GET, "/workspaces/{id}/revisions/{n}/diff/{m}", READ, revisions::diff)
         .says("Compare two revisions")
-        .describe("By object, and as text of nginx. Revision 0 is the empty workspace.")
+        .describe("By object, and as text of nginx. Revision 0 is the empty workspace, without settings.")
         .on(Method::POST, "/workspaces/{id}/revisions/{n}/restore", SERVED, revisions::restore)
         .says("Restore a revision")
-        .describe("As the next revision. Agents and settings stay as they are.")
+        .describe(
+            "Virtual hosts, upstreams and settings, as the next revision. Agents stay as they are. Where \
+             the settings were others it needs the role that may write workspaces.",
+        )
         .fails(Conflict, MEET)
         .on(Method::GET, "/workspaces/{id}/upstreams", READ, upstreams::list)
         .says("List upstreams")

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
 use nxmesh_core::{
-    Actor, Error, FieldCode, FieldError, Id, IfMatch, MergePatch, Mesh, PageRequest,
-    RevisionNumber, from_json, tenancy::WorkspaceId,
+    Actor, Error, FieldCode, Id, IfMatch, MergePatch, Mesh, PageRequest, RevisionNumber, from_json,
+    tenancy::WorkspaceId,
 };
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
@@ -146,8 +146,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let bytes = body_of(request, state).await?;
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let value = from_json(&mut json)?;
-        json.end()
-            .map_err(|error| invalid("body", FieldCode::InvalidFormat, &error.to_string()))?;
+        json.end().map_err(|error| {
+            Error::invalid_field("body", FieldCode::InvalidFormat, error.to_string())
+        })?;
         Ok(Self(value))
     }
 }
@@ -205,12 +206,18 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let unreadable = |_| invalid("query", FieldCode::InvalidFormat, "must be name=value pairs");
+        let unreadable =
+            |_| Error::invalid_field("query", FieldCode::InvalidFormat, "must be name=value pairs");
         let Query(pairs) = query.map_err(unreadable)?;
         let mut known = HashMap::new();
         for (name, value) in pairs {
             if known.insert(name.clone(), value).is_some() {
-                return Err(invalid(&name, FieldCode::Duplicate, "must be there once").into());
+                return Err(Error::invalid_field(
+                    &name,
+                    FieldCode::Duplicate,
+                    "must be there once",
+                )
+                .into());
             }
         }
         Ok(Self(known))
@@ -225,7 +232,8 @@ impl ListQuery {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, ApiError> {
         let parsed = self.0.get(name).map(|text| parse(text)).transpose();
-        parsed.map_err(|message| invalid(name, FieldCode::InvalidValue, &message).into())
+        parsed
+            .map_err(|message| Error::invalid_field(name, FieldCode::InvalidValue, message).into())
     }
 
     /// The same, if it must be there.
@@ -234,7 +242,7 @@ impl ListQuery {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<T, ApiError> {
-        let missing = || invalid(name, FieldCode::Required, "must be there");
+        let missing = || Error::invalid_field(name, FieldCode::Required, "must be there");
         self.get(name, parse)?.ok_or_else(|| missing().into())
     }
 
@@ -254,14 +262,14 @@ impl ListQuery {
     pub(crate) fn only_flag(&self, name: &str) -> Result<bool, ApiError> {
         if let Some(other) = self.0.keys().find(|it| *it != name) {
             let message = format!("no such parameter; there is {name}");
-            return Err(invalid(other, FieldCode::UnknownField, &message).into());
+            return Err(Error::invalid_field(other, FieldCode::UnknownField, message).into());
         }
         match self.0.get(name).map(String::as_str) {
             None => Ok(false),
             Some("true") => Ok(true),
             Some(_) => {
                 let message = "must be true, or left out";
-                Err(invalid(name, FieldCode::InvalidValue, message).into())
+                Err(Error::invalid_field(name, FieldCode::InvalidValue, message).into())
             }
         }
     }
@@ -284,9 +292,4 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         ListQuery::from_request_parts(parts, state).await?.page().map(Self)
     }
-}
-
-pub(super) fn invalid(field: &str, code: FieldCode, message: &str) -> Error {
-    let (field, message) = (field.to_owned(), message.to_owned());
-    Error::invalid(vec![FieldError { field, message, code }])
 }

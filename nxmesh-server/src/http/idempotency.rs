@@ -15,11 +15,7 @@ use nxmesh_core::{Done, Error, ErrorKind, FieldCode, IdempotencyKey, Mesh, Outco
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
-use super::{
-    ApiError, Authenticated,
-    extract::{body_of, invalid},
-    reply::NothingChanged,
-};
+use super::{ApiError, Authenticated, extract::body_of, reply::NothingChanged};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -73,10 +69,15 @@ fn key(headers: &HeaderMap) -> Result<IdempotencyKey, ApiError> {
     let mut given = headers.get_all(KEY).iter();
     let key = given.next().map(|it| it.as_bytes()).unwrap_or_default();
     if given.next().is_some() {
-        return Err(invalid("Idempotency-Key", FieldCode::Duplicate, "must be sent once").into());
+        return Err(Error::invalid_field(
+            "Idempotency-Key",
+            FieldCode::Duplicate,
+            "must be sent once",
+        )
+        .into());
     }
     let parsed = IdempotencyKey::parse(key);
-    parsed.map_err(|bad| invalid("Idempotency-Key", bad.code, &bad.message).into())
+    parsed.map_err(|bad| Error::invalid_field("Idempotency-Key", bad.code, bad.message).into())
 }
 
 /// The answer, and what is kept of it.

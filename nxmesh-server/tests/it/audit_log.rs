@@ -1,12 +1,12 @@
 use futures::TryStreamExt;
 use nxmesh_core::{
     MergePatch,
-    tenancy::{AuditEntry, AuditFilter, OrganizationId},
+    tenancy::{AuditEntry, AuditFilter, NewOrganization, OrganizationId},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::given::{Given, host, server, server_on_sqlite, upstream};
+use crate::given::{Given, PASSWORD, host, server, server_on_sqlite, upstream};
 
 async fn log(given: &Given, of: OrganizationId) -> Vec<AuditEntry> {
     let entries = given.client.audit_log().list(of, &AuditFilter::default());
@@ -80,6 +80,46 @@ async fn every_write_says_who_what_and_when() {
         assert_eq!(log[7].after, None);
         assert_eq!(log[7].before.as_ref().unwrap()["server_name"], "a.test");
         assert_eq!(log[12].before, Some(json!({"role": "viewer"})));
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_password_is_told_to_every_organization_of_the_user() {
+    for given in [server().await, server_on_sqlite().await] {
+        let of = given.workspace().await.organization_id;
+        let create = async |slug: &str| {
+            let new = NewOrganization { name: slug.into(), slug: slug.into() };
+            given.client.organizations().create(&new).await.unwrap().id
+        };
+        let (other, left) = (create("other").await, create("left").await);
+        let me = log(&given, left).await[0].user_id;
+        let members = format!("/v1/organizations/{left}/members");
+        let body = json!({"email": "stranger@example.com", "role": "owner"});
+        given.send(Method::POST, &members, Some(body)).await;
+        let body = json!({"current_password": PASSWORD, "new_password": "another horse"});
+        let path = "/v1/auth/password";
+        let wrong = json!({"current_password": "wrong horse", "new_password": "another horse"});
+        assert_eq!(given.send(Method::POST, path, Some(wrong)).await.status, 422);
+        let leave = given.send(Method::DELETE, &format!("{members}/{me}"), None).await;
+        assert_eq!(leave.status, 204, "{}", leave.text);
+        let changed = given.send(Method::POST, path, Some(body)).await;
+        assert_eq!(changed.status, 204, "{}", changed.text);
+
+        for of in [of, other] {
+            let log = log(&given, of).await;
+            let told: Vec<_> =
+                log.iter().filter(|it| it.action.as_str() == "user.password_changed").collect();
+            let [entry] = told[..] else { panic!("{log:?}") };
+            assert_eq!((entry.user_id, entry.organization_id), (me, of));
+            assert_eq!(entry.object.object_type, "user");
+            assert_eq!(entry.object.object_id, *me.as_uuid());
+            assert_eq!((&entry.before, &entry.after), (&None, &None));
+            assert_eq!(entry.request_id.as_deref(), Some(changed.header("x-request-id")));
+        }
+        given.client.auth().login("stranger@example.com", PASSWORD).await.unwrap();
+        let log = log(&given, left).await;
+        assert!(log.iter().all(|it| it.object.object_type != "user"), "{log:?}");
+        assert!(log.iter().any(|it| it.action.as_str() == "member.removed"));
     }
 }
 

@@ -108,6 +108,43 @@ async fn a_restored_revision_is_a_new_one() {
 }
 
 #[tokio::test]
+async fn settings_are_part_of_the_history_and_come_back() {
+    for server in [server().await, server_on_sqlite().await] {
+        let of = server.organization().await.id;
+        let path = format!("/v1/organizations/{of}/workspaces");
+        let settings = json!({"nginx_directives": {"client_max_body_size": "7m"}, "env_vars": {}});
+        let body = json!({"name": "Test", "slug": "test", "settings": settings});
+        let made = server.send(Method::POST, &path, Some(body)).await;
+        assert_eq!((made.status.as_u16(), &made.body["revision"]), (201, &json!(1)));
+        let workspace = format!("/v1/workspaces/{}", made.body["id"].as_str().unwrap());
+        let first = server.send(Method::GET, &format!("{workspace}/revisions/1"), None).await;
+        assert_eq!(first.body["settings"], settings, "{}", first.text);
+        assert_eq!(first.body["reason"], "create workspace");
+        let diff = server.send(Method::GET, &format!("{workspace}/revisions/0/diff/1"), None).await;
+        assert_eq!(diff.body["objects"][0]["type"], "settings");
+        assert_eq!(diff.body["objects"][0]["after"], settings);
+        assert!(diff.text.contains("+    client_max_body_size 7m;"), "{}", diff.text);
+
+        let members = format!("/v1/organizations/{of}/members");
+        let body = json!({"email": "stranger@example.com", "role": "operator"});
+        assert_eq!(server.send(Method::POST, &members, Some(body)).await.status, 201);
+        let body = json!({"settings": {"nginx_directives": null}});
+        assert_eq!(server.send(Method::PATCH, &workspace, Some(body)).await.status, 200);
+        let restore = format!("{workspace}/revisions/1/restore");
+        let token = server.stranger().await.auth().access_token().unwrap();
+        let refused = server.send_as(&Method::POST, &restore, Some(token.expose()), None).await;
+        assert_eq!(refused.refusal(), (403, "FORBIDDEN", vec![]));
+        let message = refused.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains("the settings were others at revision 1"), "{message}");
+        let restored = server.send(Method::POST, &restore, None).await;
+        assert_eq!(restored.body["number"], 3, "{}", restored.text);
+        let now = server.send(Method::GET, &workspace, None).await;
+        assert_eq!((&now.body["settings"], &now.body["revision"]), (&settings, &json!(3)));
+        assert_eq!(now.header("etag"), "\"3\"");
+    }
+}
+
+#[tokio::test]
 async fn a_revision_that_is_no_longer_kept_is_told_as_that() {
     let stores = Stores::from(MemoryStore::new());
     let mesh = Mesh::builder().store(stores.clone()).build().await.unwrap();

@@ -232,7 +232,14 @@ impl Player {
             7 | 8 => {
                 let of = self.pick(|it| &it.organizations).id;
                 let slug = self.slug();
-                TenancyChange::CreateWorkspace(given::workspace(of, slug.as_str(), seconds))
+                let mut workspace = given::workspace(of, slug.as_str(), seconds);
+                let first = given::step(workspace.id, RevisionNumber(1), Vec::new()).revision;
+                let revision = self.often().then_some(first);
+                if let Some(revision) = &revision {
+                    workspace.settings = self.settings();
+                    workspace.revision = revision.number;
+                }
+                TenancyChange::CreateWorkspace { workspace, revision }
             }
             9 | 10 => self.update_workspace(),
             11 if self.often() => TenancyChange::CreateSigningKey {
@@ -281,10 +288,7 @@ impl Player {
         let known = self.pick(|it| &it.workspaces);
         let base = RevisionNumber(self.base(known.head));
         let number = base.next();
-        let value = self.below(9).to_string();
-        let settings = serde_json::json!({"env_vars": {"A": value}});
-        let settings: Settings = serde_json::from_value(settings).expect("they are valid");
-        let slug = self.slug();
+        let (settings, slug) = (self.settings(), self.slug());
         let workspace = Workspace { slug, settings, revision: number, ..known.workspace };
         let revision = Revision {
             workspace_id: workspace.id,
@@ -294,6 +298,11 @@ impl Player {
             created_at: given::at(0),
         };
         TenancyChange::UpdateWorkspace { workspace, base, revision }
+    }
+
+    fn settings(&mut self) -> Settings {
+        let settings = serde_json::json!({"env_vars": {"A": self.below(9).to_string()}});
+        serde_json::from_value(settings).expect("they are valid")
     }
 
     fn refresh_token(&mut self) -> RefreshToken {
@@ -374,7 +383,8 @@ impl Player {
             }
             // An id is not used again once it was removed.
             4 => GatewayWrite::DeleteVirtualHost(known.hosts.pop().unwrap_or_else(given::id)),
-            _ => match self.below(3) {
+            _ => match self.below(4) {
+                1 => GatewayWrite::PutSettings(Arc::new(self.settings())),
                 0 => {
                     let gone = known.agents.pop().map(|it| it.id);
                     GatewayWrite::DeleteAgent(gone.unwrap_or_else(given::id))
@@ -415,7 +425,7 @@ impl Player {
                     it.version = base + 1;
                 }
             }
-            TenancyChange::CreateWorkspace(workspace) => {
+            TenancyChange::CreateWorkspace { workspace, .. } => {
                 self.workspaces.push(Known::new(workspace.clone()));
             }
             TenancyChange::UpdateWorkspace { workspace, revision, .. } => {
@@ -439,6 +449,10 @@ impl Player {
         for step in &change.steps {
             for write in &step.writes {
                 known.learn(write);
+            }
+            if let Some(settings) = crate::store::last_settings(&step.writes) {
+                known.workspace.settings = settings.clone();
+                known.workspace.revision = step.revision.number;
             }
             self.secrets.extend(step.secret.iter().map(|it| it.hash));
         }

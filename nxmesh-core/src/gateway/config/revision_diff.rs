@@ -8,6 +8,7 @@ use super::reference::{Facts, comparable, file_changes};
 use crate::{
     Id, Revision, RevisionNumber,
     gateway::{AgentSpec, FileChange, Projection, Snapshot, Upstream, VirtualHost},
+    tenancy::Settings,
 };
 
 /// A workspace as it was at a revision.
@@ -17,6 +18,9 @@ pub struct RevisionState {
     /// Who made it, when and why.
     #[serde(flatten)]
     pub revision: Revision,
+    /// What held for the nginx of every agent.
+    #[serde(default)]
+    pub settings: Settings,
     /// What was served.
     pub virtual_hosts: Vec<VirtualHost>,
     /// What stood behind it.

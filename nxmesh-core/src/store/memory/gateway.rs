@@ -11,10 +11,10 @@ use crate::{
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
         CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
-        SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
-        drift::DriftRecord,
+        SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId,
+        Writes, drift::DriftRecord,
     },
-    store::local::Effect,
+    store::{last_settings, local::Effect},
     tenancy::WorkspaceId,
 };
 
@@ -143,6 +143,7 @@ impl GatewayStore for MemoryStore {
     async fn commit(&self, change: GatewayChange) -> Result<()> {
         let revision = Some(change.head());
         let GatewayChange { workspace_id, base, steps } = change;
+        let tenancy = steps.iter().any(|it| last_settings(&it.writes).is_some());
         {
             let mut state = self.lock();
             state.at(workspace_id, base)?;
@@ -158,7 +159,7 @@ impl GatewayStore for MemoryStore {
             }
         }
         let moved = vec![Moved { workspace_id, revision }];
-        let effect = Effect { tenancy: false, moved, recorded: true };
+        let effect = Effect { tenancy, moved, recorded: true };
         self.local.count(&effect);
         self.local.tell(effect);
         Ok(())
@@ -232,6 +233,40 @@ impl GatewayStore for MemoryStore {
             state.agent_drifts.insert(id, drift.clone());
         }
         Ok(held)
+    }
+
+    async fn silent_agents(&self, before: DateTime<Utc>, most: usize) -> Result<Vec<SilentAgent>> {
+        let state = self.lock();
+        let heard = state.agents.values().filter_map(|it| Some((it.status.heard_at()?, it)));
+        let mut silent: Vec<_> = heard.filter(|(heard_at, _)| *heard_at < before).collect();
+        silent.sort_by_key(|(heard_at, it)| (*heard_at, it.spec.id));
+        let found = silent.into_iter().take(most).filter_map(|(heard_at, agent)| {
+            let head = state.workspaces.get(&agent.spec.workspace_id)?;
+            let organization_id = head.workspace.organization_id;
+            Some(SilentAgent { agent: agent.clone(), organization_id, heard_at })
+        });
+        Ok(found.collect())
+    }
+
+    async fn end_silent_session(
+        &self,
+        SilentAgent { agent: found, organization_id: _, heard_at }: &SilentAgent,
+        by: SessionId,
+        status: &AgentStatus,
+        events: Vec<NewEvent>,
+    ) -> Result<bool> {
+        let mut state = self.lock();
+        let silent = |it: &&mut AgentRecord| {
+            it.session == found.session && it.status.heard_at() == Some(*heard_at)
+        };
+        let agent = state.agents.get_mut(&found.spec.id).filter(silent);
+        let Some(agent) = agent else { return Ok(false) };
+        agent.session = Some(by);
+        agent.status = status.clone();
+        state.record(Trail::of_events(events));
+        drop(state);
+        self.local.recorded();
+        Ok(true)
     }
 
     async fn add_command(&self, command: &AgentCommand, lasting: Duration) -> Result<bool> {

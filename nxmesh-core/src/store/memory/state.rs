@@ -11,6 +11,7 @@ use crate::{
         AgentId, AgentRecord, AgentSecret, GatewayWrite, Snapshot, Upstream, UpstreamId,
         VirtualHost, VirtualHostId, drift::DriftRecord,
     },
+    store::last_settings,
     tenancy::{
         ApiKey, ApiKeyId, AuditEntry, Organization, OrganizationId, RefreshToken, Role, Sealed,
         SealedSigningKey, User, UserId, Workspace, WorkspaceId,
@@ -87,13 +88,18 @@ impl State {
 
     pub(super) fn advance(&mut self, revision: Revision, writes: &[GatewayWrite]) {
         if let Some(head) = self.workspaces.get_mut(&revision.workspace_id) {
+            if let Some(settings) = last_settings(writes) {
+                head.workspace.settings = settings.clone();
+                head.workspace.revision = revision.number;
+                head.workspace.updated_at = revision.created_at;
+            }
             head.history.push((revision, writes.to_vec()));
         }
     }
 
     pub(super) fn write(&mut self, write: GatewayWrite) {
         match write {
-            // The workspace row itself is written by the tenancy area.
+            // The workspace has them already.
             GatewayWrite::PutSettings(_) => {}
             GatewayWrite::PutVirtualHost(host) => {
                 self.virtual_hosts.insert(host.id, host);

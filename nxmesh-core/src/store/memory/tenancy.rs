@@ -239,12 +239,15 @@ fn commit(state: &mut State, change: TenancyChange) -> Result<Vec<Moved>> {
                 None => state.members.remove(&(user, organization)),
             };
         }
-        TenancyChange::CreateWorkspace(workspace) => {
+        TenancyChange::CreateWorkspace { workspace, revision } => {
             if !state.organizations.contains_key(&workspace.organization_id) {
                 return Err(Error::not_found("organization", workspace.organization_id));
             }
             check_workspace_slug(state, &workspace)?;
-            state.workspaces.insert(workspace.id, Head::new(workspace));
+            let settings = GatewayWrite::PutSettings(Arc::new(workspace.settings.clone()));
+            let mut head = Head::new(workspace);
+            head.history.extend(revision.map(|it| (it, vec![settings])));
+            state.workspaces.insert(head.workspace.id, head);
         }
         TenancyChange::UpdateWorkspace { workspace, base, revision } => {
             state.at(workspace.id, base)?;

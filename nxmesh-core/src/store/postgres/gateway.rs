@@ -6,6 +6,7 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -23,8 +24,8 @@ use crate::{
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
         CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS,
-        News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
-        drift::DriftRecord,
+        News, SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId, Writes, drift::DriftRecord,
     },
     store::{
         TOGETHER,
@@ -32,6 +33,7 @@ use crate::{
             AGENT, RevisionRows, TrailRows, WriteRow, corrupt, from_body, micros, number, time,
             to_body, to_write,
         },
+        last_settings,
     },
     tenancy::{Workspace, WorkspaceId},
 };
@@ -238,7 +240,7 @@ impl GatewayStore for PostgresStore {
         status: &AgentStatus,
         events: Vec<NewEvent>,
     ) -> Result<bool> {
-        let sql = "UPDATE agents SET status = $3, session = $2 WHERE id = $1";
+        let sql = "UPDATE agents SET status = $3, heard_at = $4, session = $2 WHERE id = $1";
         self.note_agent(sql, (id, session, status), events).await
     }
 
@@ -249,7 +251,7 @@ impl GatewayStore for PostgresStore {
         status: &AgentStatus,
         events: Vec<NewEvent>,
     ) -> Result<bool> {
-        let sql = "UPDATE agents SET status = $3 WHERE id = $1 AND session = $2";
+        let sql = "UPDATE agents SET status = $3, heard_at = $4 WHERE id = $1 AND session = $2";
         self.note_agent(sql, (id, session, status), events).await
     }
 
@@ -267,6 +269,50 @@ impl GatewayStore for PostgresStore {
         let statement = sqlx::query("UPDATE agents SET drift = $3 WHERE id = $1 AND session = $2");
         let statement = statement.bind(key(id)).bind(key(session)).bind(to_body(drift)?);
         Ok(self.database.execute(statement).await? == 1)
+    }
+
+    async fn silent_agents(&self, before: DateTime<Utc>, most: usize) -> Result<Vec<SilentAgent>> {
+        let statement = sqlx::query(
+            "SELECT agents.body, status, session, organization_id, heard_at
+             FROM agents JOIN workspaces ON workspaces.id = workspace_id
+             WHERE heard_at < $1 ORDER BY heard_at, agents.id LIMIT $2",
+        );
+        let statement = statement.bind(micros(before)).bind(number(most as u64)?);
+        let rows = self.database.all(statement).await?;
+        let silent = |row: &PgRow| {
+            let heard_at = time(row.try_get(4)?)?;
+            Ok(SilentAgent { agent: agent(row)?, organization_id: id(row, 3)?, heard_at })
+        };
+        rows.iter().map(silent).collect()
+    }
+
+    async fn end_silent_session(
+        &self,
+        SilentAgent { agent: found, organization_id: _, heard_at }: &SilentAgent,
+        by: SessionId,
+        status: &AgentStatus,
+        events: Vec<NewEvent>,
+    ) -> Result<bool> {
+        let trail = TrailRows::of(&Trail::of_events(events))?;
+        let statement = sqlx::query(
+            "WITH ended AS (
+                 UPDATE agents SET status = $4, heard_at = $5, session = $6
+                 WHERE id = $1 AND session = $2 AND heard_at = $3 RETURNING id
+             )
+             SELECT record_trail($7, $8) FROM ended",
+        );
+        let statement = statement
+            .bind(key(found.spec.id))
+            .bind(found.session.map(key))
+            .bind(micros(*heard_at))
+            .bind(to_body(status)?)
+            .bind(status.heard_at().map(micros))
+            .bind(key(by));
+        let ended = self.database.try_change(bind_trail(statement, &trail)?).await?.is_some();
+        if ended {
+            self.recorded(&trail);
+        }
+        Ok(ended)
     }
 
     async fn add_command(&self, command: &AgentCommand, lasting: Duration) -> Result<bool> {
@@ -359,11 +405,15 @@ impl PostgresStore {
         let sql = match trail.events.is_empty() {
             true => update.to_owned(),
             false => format!(
-                "WITH noted AS ({update} RETURNING id) SELECT record_trail($4, $5) FROM noted"
+                "WITH noted AS ({update} RETURNING id) SELECT record_trail($5, $6) FROM noted"
             ),
         };
         let statement = sqlx::query(AssertSqlSafe(sql));
-        let statement = statement.bind(key(id)).bind(key(session)).bind(to_body(status)?);
+        let statement = statement
+            .bind(key(id))
+            .bind(key(session))
+            .bind(to_body(status)?)
+            .bind(status.heard_at().map(micros));
         if trail.events.is_empty() {
             return Ok(self.database.execute(statement).await? == 1);
         }
@@ -407,6 +457,14 @@ fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
             secrets.2.push(expires_at.map(micros));
         }
     }
+    let settings = steps.iter().rev().find_map(|step| {
+        let settings = last_settings(&step.writes)?;
+        let Revision { number, created_at, .. } = step.revision;
+        let fields = json!({"settings": settings, "revision": number, "updated_at": created_at});
+        Some((number, fields.to_string()))
+    });
+    let (own_revision, settings) = settings.unzip();
+    let own_revision = own_revision.map(|it| number(it.0)).transpose()?;
     let (kinds, ids): (Vec<_>, Vec<Uuid>) = objects.keys().copied().unzip();
     let (times, bodies): (Vec<i64>, Vec<Option<String>>) = objects.into_values().unzip();
     Ok(sqlx::query(include_str!("sql/commit.sql"))
@@ -427,7 +485,9 @@ fn commit(change: &GatewayChange) -> Result<Statement<'static>> {
         .bind(to_body(&AgentStatus::default())?)
         .bind(secrets.0)
         .bind(secrets.1)
-        .bind(secrets.2))
+        .bind(secrets.2)
+        .bind(own_revision)
+        .bind(settings))
 }
 
 fn snapshot(of: WorkspaceId, rows: &[PgRow]) -> Result<Option<Snapshot>> {

@@ -1,7 +1,6 @@
 //! Changes of users, and of what lets people and programs in.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
 
 use super::{
     PostgresStore, connections::Statement, error::constraint, events::bind_trail, rows::key,
@@ -38,20 +37,23 @@ impl PostgresStore {
         })
     }
 
-    pub(super) async fn set_password(&self, id: UserId, password: &PasswordHash) -> Result<()> {
+    pub(super) async fn set_password(
+        &self,
+        id: UserId,
+        password: &PasswordHash,
+        trail: &TrailRows,
+    ) -> Result<()> {
         let statement = sqlx::query(
             "WITH changed AS (
                  UPDATE users SET password = $2 WHERE id = $1 RETURNING id
              ), revoked AS (
                  DELETE FROM refresh_tokens USING changed WHERE user_id = changed.id
              )
-             SELECT EXISTS (SELECT FROM changed)",
+             SELECT record_trail($3, $4) FROM changed",
         );
         let statement = statement.bind(key(id)).bind(password.as_str().to_owned());
-        match self.database.change(statement).await?.try_get(0)? {
-            true => Ok(()),
-            false => Err(Error::not_found("user", id)),
-        }
+        let changed = self.database.try_change(bind_trail(statement, trail)?).await?;
+        changed.map(|_| ()).ok_or_else(|| Error::not_found("user", id))
     }
 
     pub(super) async fn create_api_key(

@@ -214,7 +214,7 @@ impl PostgresStore {
             TenancyChange::CreateFirstUser(user) => self.create_first_user(&user).await,
             TenancyChange::CreateUser(user) => self.create_user(&user).await,
             TenancyChange::SetPassword { user, password } => {
-                self.set_password(user, &password).await
+                self.set_password(user, &password, trail).await
             }
             TenancyChange::CreateApiKey { key, hash } => {
                 self.create_api_key(&key, hash, trail).await
@@ -240,8 +240,8 @@ impl PostgresStore {
             TenancyChange::SetMember { organization, base, user, role } => {
                 self.set_member((organization, base), user, role, trail).await
             }
-            TenancyChange::CreateWorkspace(workspace) => {
-                self.create_workspace(&workspace, trail).await
+            TenancyChange::CreateWorkspace { workspace, revision } => {
+                self.create_workspace(&workspace, revision.as_ref(), trail).await
             }
             TenancyChange::UpdateWorkspace { workspace, base, revision } => {
                 self.update_workspace(&workspace, base, &revision, trail).await

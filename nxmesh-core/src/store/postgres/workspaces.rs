@@ -23,21 +23,34 @@ impl PostgresStore {
     pub(super) async fn create_workspace(
         &self,
         workspace: &Workspace,
+        revision: Option<&Revision>,
         trail: &TrailRows,
     ) -> Result<()> {
+        let settings = GatewayWrite::PutSettings(Arc::new(workspace.settings.clone()));
+        let write = WriteRow::of(workspace.id, &settings)?;
         let statement = sqlx::query(
             "WITH made AS (
                  INSERT INTO workspaces (id, organization_id, slug, head, revision, created_at, body)
-                 VALUES ($1, $2, $3, 0, 0, $4, $5) RETURNING id
+                 VALUES ($1, $2, $3, $6, $6, $4, $5) RETURNING id
+             ), revision AS (
+                 INSERT INTO revisions (workspace_id, number, body)
+                 SELECT id, $6, $7 FROM made WHERE $7 IS NOT NULL
+             ), write AS (
+                 INSERT INTO writes (workspace_id, number, position, kind, object_id, body)
+                 SELECT id, $6, 0, $8, id, $9 FROM made WHERE $7 IS NOT NULL
              )
-             SELECT record_trail($6, $7) FROM made",
+             SELECT record_trail($10, $11) FROM made",
         );
         let statement = statement
             .bind(key(workspace.id))
             .bind(key(workspace.organization_id))
             .bind(workspace.slug.as_str())
             .bind(micros(workspace.created_at))
-            .bind(to_body(workspace)?);
+            .bind(to_body(workspace)?)
+            .bind(revision.map_or(Ok(0), |it| number(it.number.0))?)
+            .bind(revision.map(to_body).transpose()?)
+            .bind(write.kind)
+            .bind(write.body);
         let made = self.database.change(bind_trail(statement, trail)?).await;
         made.map(|_| ()).map_err(|error| match constraint(&error) {
             Some("workspaces_organization_id_fkey") => {

@@ -11,16 +11,17 @@ use super::{
     events::record,
     history::{self, Kept},
     rows::{all, body, find, key, page},
+    tenancy::update_workspace,
     writer::Written,
 };
 use crate::{
-    Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
+    Error, Id, Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
     events::NewEvent,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec,
         AgentStatus, CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved,
-        News, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
-        drift::DriftRecord,
+        News, SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId, Writes, drift::DriftRecord,
     },
     store::{
         TOGETHER,
@@ -28,9 +29,10 @@ use crate::{
             AGENT, RevisionRows, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body,
             micros, number, time, to_body,
         },
+        last_settings,
         local::Effect,
     },
-    tenancy::{Workspace, WorkspaceId},
+    tenancy::{Settings, Workspace, WorkspaceId},
 };
 
 #[async_trait]
@@ -197,13 +199,19 @@ impl GatewayStore for SqliteStore {
         let moved = Moved { workspace_id, revision: steps.last().map(|it| it.revision.number) };
         // Written out here: the one thread that writes has enough to do.
         let trail = TrailRows::of_all(steps.iter().map(|it| &it.trail))?;
+        let settings = steps.iter().rev().find_map(|step| {
+            last_settings(&step.writes).map(|it| (it.clone(), step.revision.clone()))
+        });
         let rows = |step: Step| Ok((RevisionRows::of(&step.revision, &step.writes)?, step.secret));
         let steps = steps.into_iter().map(rows).collect::<Result<Vec<_>>>()?;
         let write = move |db: &Connection| {
             commit(db, base, &steps)?;
+            let tenancy = settings.is_some();
+            if let Some((settings, revision)) = settings {
+                put_settings(db, settings, &revision)?;
+            }
             let recorded = record(db, &trail)?;
-            let effect = Effect { moved: vec![moved], recorded, ..Effect::default() };
-            Ok(Written { answer: (), effect })
+            Ok(Written { answer: (), effect: Effect { tenancy, moved: vec![moved], recorded } })
         };
         self.database.write(write).await
     }
@@ -232,11 +240,12 @@ impl GatewayStore for SqliteStore {
         status: &AgentStatus,
         events: Vec<NewEvent>,
     ) -> Result<bool> {
-        let status = to_body(status)?;
+        let (heard_at, status) = (status.heard_at().map(micros), to_body(status)?);
         let trail = TrailRows::of(&Trail::of_events(events))?;
         let write = move |db: &Connection| {
-            let sql = "UPDATE agents SET status = ?3, session = ?2 WHERE id = ?1";
-            let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
+            let sql = "UPDATE agents SET status = ?3, heard_at = ?4, session = ?2 WHERE id = ?1";
+            let values = (key(&id), key(&session), &status, heard_at);
+            let changed = db.prepare_cached(sql)?.execute(values)?;
             let recorded = changed == 1 && record(db, &trail)?;
             Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
         };
@@ -250,11 +259,54 @@ impl GatewayStore for SqliteStore {
         status: &AgentStatus,
         events: Vec<NewEvent>,
     ) -> Result<bool> {
-        let status = to_body(status)?;
+        let (heard_at, status) = (status.heard_at().map(micros), to_body(status)?);
         let trail = TrailRows::of(&Trail::of_events(events))?;
         let write = move |db: &Connection| {
-            let sql = "UPDATE agents SET status = ?3 WHERE id = ?1 AND session = ?2";
-            let changed = db.prepare_cached(sql)?.execute((key(&id), key(&session), &status))?;
+            let sql = "UPDATE agents SET status = ?3, heard_at = ?4 WHERE id = ?1 AND session = ?2";
+            let values = (key(&id), key(&session), &status, heard_at);
+            let changed = db.prepare_cached(sql)?.execute(values)?;
+            let recorded = changed == 1 && record(db, &trail)?;
+            Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
+        };
+        self.database.write(write).await
+    }
+
+    async fn silent_agents(&self, before: DateTime<Utc>, most: usize) -> Result<Vec<SilentAgent>> {
+        let sql = "SELECT agents.body, status, session, organization_id, heard_at
+                   FROM agents JOIN workspaces ON workspaces.id = workspace_id
+                   WHERE heard_at < ?1 ORDER BY heard_at, agents.id LIMIT ?2";
+        let read = move |db: &Connection| {
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query((micros(before), number(most as u64)?))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(SilentAgent {
+                    agent: agent(row)?,
+                    organization_id: Id::from_uuid(Uuid::from_bytes(row.get(3)?)),
+                    heard_at: time(row.get(4)?)?,
+                });
+            }
+            Ok(found)
+        };
+        self.database.read(read).await
+    }
+
+    async fn end_silent_session(
+        &self,
+        SilentAgent { agent: found, organization_id: _, heard_at }: &SilentAgent,
+        by: SessionId,
+        status: &AgentStatus,
+        events: Vec<NewEvent>,
+    ) -> Result<bool> {
+        let (id, session, heard_at) = (found.spec.id, found.session, micros(*heard_at));
+        let (still_heard_at, status) = (status.heard_at().map(micros), to_body(status)?);
+        let trail = TrailRows::of(&Trail::of_events(events))?;
+        let write = move |db: &Connection| {
+            let sql = "UPDATE agents SET status = ?4, heard_at = ?5, session = ?6
+                       WHERE id = ?1 AND session = ?2 AND heard_at = ?3";
+            let session = session.as_ref().map(key);
+            let values = (key(&id), session, heard_at, &status, still_heard_at, key(&by));
+            let changed = db.prepare_cached(sql)?.execute(values)?;
             let recorded = changed == 1 && record(db, &trail)?;
             Ok(Written { answer: changed == 1, effect: Effect { recorded, ..Effect::default() } })
         };
@@ -367,13 +419,22 @@ fn commit(db: &Connection, base: i64, steps: &[(RevisionRows, Option<AgentSecret
     Ok(())
 }
 
+fn put_settings(db: &Connection, settings: Settings, revision: &Revision) -> Result<()> {
+    let Revision { workspace_id, number, created_at, .. } = revision;
+    let workspace: Option<Workspace> =
+        find(db, "SELECT body FROM workspaces WHERE id = ?1", [key(workspace_id)])?;
+    let workspace = workspace.ok_or_else(|| Error::not_found("workspace", workspace_id))?;
+    let (revision, updated_at) = (*number, *created_at);
+    update_workspace(db, &Workspace { settings, revision, updated_at, ..workspace })
+}
+
 fn apply(db: &Connection, of: WorkspaceId, write: &WriteRow) -> Result<()> {
     let WriteRow { kind, object_id, created_at, body } = write;
     let table = match *kind {
         VIRTUAL_HOST => "virtual_hosts",
         UPSTREAM => "upstreams",
         AGENT => "agents",
-        // The workspace row itself is written by the tenancy area.
+        // Those are in the row of the workspace.
         _ => return Ok(()),
     };
     let id = object_id.as_bytes();

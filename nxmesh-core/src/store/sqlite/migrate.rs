@@ -11,7 +11,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_events.sql"),
     include_str!("migrations/0006_idempotency.sql"),
     include_str!("migrations/0007_history.sql"),
-    include_str!("migrations/0009_agent_drift.sql"),
+    include_str!("migrations/0008_silent_agents.sql"),
+    include_str!("migrations/0009_first_settings.sql"),
+    include_str!("migrations/0010_agent_drift.sql"),
 ];
 
 /// Brings the schema up to date, each step whole or not at all.

@@ -271,7 +271,15 @@ fn commit(db: &Connection, change: TenancyChange) -> Result<Vec<Moved>> {
         TenancyChange::SetMember { organization, base, user, role } => {
             set_member(db, organization, base, user, role)?;
         }
-        TenancyChange::CreateWorkspace(workspace) => insert_workspace(db, &workspace)?,
+        TenancyChange::CreateWorkspace { workspace, revision } => {
+            insert_workspace(db, &workspace)?;
+            if let Some(revision) = revision {
+                let settings = GatewayWrite::PutSettings(Arc::new(workspace.settings.clone()));
+                let rows = RevisionRows::of(&revision, &[settings])?;
+                history::advance(db, 0, &rows)?;
+                update_workspace(db, &workspace)?;
+            }
+        }
         TenancyChange::UpdateWorkspace { workspace, base, revision } => {
             let settings = GatewayWrite::PutSettings(Arc::new(workspace.settings.clone()));
             let rows = RevisionRows::of(&revision, &[settings])?;
@@ -451,7 +459,7 @@ fn insert_workspace(db: &Connection, workspace: &Workspace) -> Result<()> {
     if inserted == 0 { Err(Error::not_found("organization", parent)) } else { Ok(()) }
 }
 
-fn update_workspace(db: &Connection, workspace: &Workspace) -> Result<()> {
+pub(super) fn update_workspace(db: &Connection, workspace: &Workspace) -> Result<()> {
     let sql = "UPDATE workspaces SET slug = ?2, revision = ?3, body = ?4 WHERE id = ?1";
     let slug = workspace.slug.as_str();
     db.prepare_cached(sql)?

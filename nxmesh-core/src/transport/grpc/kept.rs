@@ -27,7 +27,7 @@ pub fn decode_update(bytes: &[u8]) -> Result<ConfigUpdate> {
     match config::to_config(message) {
         ServerMessage::Config(update) => Ok((*update).clone()),
         ServerMessage::Unreadable { reason, .. } => Err(corrupt(reason)),
-        ServerMessage::Registered(_) | ServerMessage::Command(_) => {
+        ServerMessage::Registered(_) | ServerMessage::Command(_) | ServerMessage::Heard => {
             Err(corrupt("not a configuration".to_owned()))
         }
     }

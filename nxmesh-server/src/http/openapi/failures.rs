@@ -1,6 +1,6 @@
 //! What goes wrong, described once for all operations, by real errors.
 
-use nxmesh_core::{Error, ErrorKind, FieldCode, FieldError};
+use nxmesh_core::{Error, ErrorKind, FieldCode};
 use serde_json::{Map, Value, json};
 
 use super::headers;
@@ -50,11 +50,11 @@ fn failures() -> Vec<Failure> {
         failure(
             "UnprocessableContent",
             "The input is not valid; `details` names each field, and what is wrong with it.",
-            ApiError::of(&Error::invalid(vec![FieldError {
-                field: "locations[1].custom_headers[0].name".to_owned(),
-                message: "is managed by nginx itself".to_owned(),
-                code: FieldCode::Forbidden,
-            }])),
+            ApiError::of(&Error::invalid_field(
+                "locations[1].custom_headers[0].name",
+                FieldCode::Forbidden,
+                "is managed by nginx itself",
+            )),
         ),
         failure(
             "UpgradeRequired",

@@ -6,9 +6,12 @@
 -- what each object comes to:           $11 kind, $12 id, $13 created_at, $14 body (NULL: removed)
 -- $15 the status of a new agent
 -- secrets:                             $16 hash, $17 agent, $18 expires_at
--- its trail:                           $19 entries of the audit log, $20 events
+-- if it writes settings:               $19 the last revision that does, $20 fields of the workspace
+-- its trail:                           $21 entries of the audit log, $22 events
 WITH moved AS (
-    UPDATE workspaces SET head = $3 WHERE id = $1 AND head = $2 RETURNING id
+    UPDATE workspaces SET head = $3, revision = coalesce($19, revision),
+        body = CASE WHEN $20 IS NULL THEN body ELSE (body::jsonb || $20::jsonb)::text END
+    WHERE id = $1 AND head = $2 RETURNING id
 ), revision AS (
     INSERT INTO revisions (workspace_id, number, body)
     SELECT moved.id, it.* FROM moved, unnest($4::bigint[], $5::text[]) AS it
@@ -48,7 +51,7 @@ WITH moved AS (
     INSERT INTO agent_secrets (hash, agent_id, expires_at)
     SELECT it.* FROM moved, unnest($16::bytea[], $17::uuid[], $18::bigint[]) AS it
 ), recorded AS (
-    SELECT record_trail($19, $20) AS done FROM moved
+    SELECT record_trail($21, $22) AS done FROM moved
 )
 SELECT EXISTS (SELECT FROM moved), EXISTS (SELECT FROM workspaces WHERE id = $1),
     (SELECT max(done) FROM recorded)
