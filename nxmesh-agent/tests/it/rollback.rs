@@ -10,7 +10,7 @@ use std::{
 use nxmesh_core::gateway::link::ApplyStatus::{RolledBack, Success};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::given::{Fleet, State, served, start, until, workers};
+use crate::given::{Fleet, State, served, start, until, workers_in};
 
 fn signal(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
@@ -43,7 +43,7 @@ async fn a_worker_that_dies_meanwhile_does_not_undo_a_reload() {
     let master = agent.nginx_pid();
     for version in 2..6 {
         // The master hears of the dead worker and of the reload in one: it tells the one first.
-        let worker = workers(&state.path())[0];
+        let worker = workers_in(&state.path())[0];
         signal(master, Signal::STOP);
         let killing = while_loading(state.path(), Duration::from_millis(50), move || {
             signal(worker, Signal::KILL);

@@ -40,7 +40,6 @@ mod quarantined;
 mod queue;
 pub(crate) mod session;
 mod snapshots;
-mod status;
 mod trail;
 
 pub use self::{

@@ -2,6 +2,8 @@
 
 mod silence;
 
+mod status;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
@@ -27,7 +29,6 @@ use crate::{
             MAX_DRIFT_CHANGES, Registration, RegistrationAnswer, ServerLink, ServerMessage,
         },
         project::Published,
-        status,
     },
 };
 
