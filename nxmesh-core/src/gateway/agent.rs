@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     gateway::{
-        ConfigVersion, LabelSelector, Labels, labels,
+        ConfigVersion, LabelSelector, Labels, ServerChecks, Traffic, labels,
         link::{ApplyStatus, ServerLink},
     },
     tenancy::WorkspaceId,
@@ -125,6 +125,15 @@ pub struct AgentHealth {
     pub memory_used_mb: u64,
     /// The revision that nginx is proven to serve.
     pub config_version: RevisionNumber,
+    /// How many requests nginx took since the agent was started.
+    #[serde(default)]
+    pub requests: u64,
+    /// How many of them were answered with a status of 500 or above.
+    #[serde(default)]
+    pub responses_5xx: u64,
+    /// How many messages of the agent were dropped since then, because it was away for too long.
+    #[serde(default)]
+    pub messages_dropped: u64,
 }
 
 /// What became of a configuration.
@@ -199,6 +208,12 @@ pub struct AgentStatus {
     /// What its nginx is proven to serve; `None` for nothing yet.
     #[serde(default)]
     pub serving: Option<ConfigVersion>,
+    /// What its active health checks found.
+    #[serde(default)]
+    pub checks: ServerChecks,
+    /// What its nginx answered since the agent was started.
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 impl AgentStatus {
@@ -252,6 +267,8 @@ impl AgentRecord {
             health,
             last_apply,
             serving: _,
+            checks: _,
+            traffic: _,
         } = self.status;
         Agent {
             id,

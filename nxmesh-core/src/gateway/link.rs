@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Result, RevisionNumber, Secret,
-    gateway::{AgentId, ConfigUpdate, DeploymentMode, Labels},
+    gateway::{AgentId, ConfigUpdate, DeploymentMode, Labels, ServerChecks, Traffic},
 };
 
 /// How many messages may wait in each direction before the sender waits too.
@@ -185,6 +185,12 @@ pub struct HealthReport {
     pub config_version: RevisionNumber,
     /// What is wrong since the report before; the first [`MAX_ALERTS`] are taken.
     pub alerts: Vec<Alert>,
+    /// What active health checks found.
+    pub checks: ServerChecks,
+    /// What nginx answered since the agent was started.
+    pub traffic: Traffic,
+    /// How many messages were dropped since then, because the agent was away for too long.
+    pub messages_dropped: u64,
 }
 
 /// How many alerts of one report are taken.

@@ -56,7 +56,12 @@ pub(crate) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: 
         cpu_percent: report.system.cpu_percent,
         memory_used_mb: report.system.memory_used_bytes / (1024 * 1024),
         config_version: report.config_version,
+        requests: report.traffic.requests,
+        responses_5xx: report.traffic.failed,
+        messages_dropped: report.messages_dropped,
     });
+    status.checks.clone_from(&report.checks);
+    status.traffic.clone_from(&report.traffic);
 }
 
 /// It told what became of a configuration, and so is proven to serve the content with this

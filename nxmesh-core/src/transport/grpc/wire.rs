@@ -8,7 +8,10 @@ use nxmesh_proto::agent::v1::{
     master_message::Payload as FromServer,
 };
 
-use super::config::{self, from_version, to_version};
+use super::{
+    checks,
+    config::{self, from_version, to_version},
+};
 use crate::{
     Clock, Error, ErrorKind, Result, Secret, SystemClock,
     gateway::{
@@ -177,7 +180,17 @@ fn from_answer(it: &RegistrationAnswer) -> proto::RegistrationResponse {
 }
 
 pub(super) fn to_health(it: proto::HealthReport) -> HealthReport {
-    let proto::HealthReport { nginx, system, config_checksum, config_version, alerts } = it;
+    let proto::HealthReport {
+        nginx,
+        system,
+        config_checksum,
+        config_version,
+        alerts,
+        servers,
+        servers_total,
+        traffic,
+        messages_dropped,
+    } = it;
     let proto::NginxStatus {
         is_running,
         pid,
@@ -214,6 +227,9 @@ pub(super) fn to_health(it: proto::HealthReport) -> HealthReport {
         config_checksum,
         config_version: to_version(config_version),
         alerts: alerts.into_iter().map(to_alert).collect(),
+        checks: checks::to_checks(servers, servers_total),
+        traffic: checks::to_traffic(traffic.unwrap_or_default()),
+        messages_dropped,
     }
 }
 
@@ -249,7 +265,16 @@ fn from_alert(it: Alert) -> proto::Alert {
 }
 
 fn from_health(it: HealthReport) -> proto::HealthReport {
-    let HealthReport { nginx, system, config_checksum, config_version, alerts } = it;
+    let HealthReport {
+        nginx,
+        system,
+        config_checksum,
+        config_version,
+        alerts,
+        checks,
+        traffic,
+        messages_dropped,
+    } = it;
     let NginxStatus {
         is_running,
         pid,
@@ -286,6 +311,10 @@ fn from_health(it: HealthReport) -> proto::HealthReport {
         config_checksum,
         config_version: from_version(config_version),
         alerts: alerts.into_iter().map(from_alert).collect(),
+        servers_total: checks.total,
+        servers: checks::from_checks(checks),
+        traffic: Some(checks::from_traffic(traffic)),
+        messages_dropped,
     }
 }
 
