@@ -6,14 +6,17 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nxmesh_core::{
     RevisionNumber,
     gateway::{ConfigUpdate, nginx::Rendered},
+    transport::grpc::{decode_update, encode_update},
 };
 use serde::{Deserialize, Serialize};
 
+use super::wanted::{Rotation, Wanted};
 use crate::{StateDir, state_dir::sync_path};
 
 /// How many configurations are kept beside the current one.
@@ -22,6 +25,10 @@ const KEPT: usize = 3;
 const SYNCERS: usize = 4;
 const FEW: usize = 32;
 const IDENTITY: &str = "generation.json";
+/// What was asked for, as it came: private keys are in it.
+const UPDATE: &str = "update.pb";
+/// What else bore on what was made of it.
+const ROTATION: &str = "rotation.json";
 
 /// What a configuration is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,17 +36,30 @@ pub(crate) struct Identity {
     pub(crate) config_id: String,
     pub(crate) version: RevisionNumber,
     pub(crate) checksum: String,
+    /// Names what differs here from that content by the agent's own doing; empty for nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) variant: String,
 }
 
 impl Identity {
     pub(crate) fn of(update: &ConfigUpdate) -> Self {
         let ConfigUpdate { config_id, version, checksum, projection: _ } = update;
-        Self { config_id: config_id.clone(), version: *version, checksum: checksum.clone() }
+        Self {
+            config_id: config_id.clone(),
+            version: *version,
+            checksum: checksum.clone(),
+            variant: String::new(),
+        }
+    }
+
+    /// Whether nginx serves the same with either, whichever revision it was first seen in.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        (&self.checksum, &self.variant) == (&other.checksum, &other.variant)
     }
 
     /// What nginx answers when it serves this.
     pub(super) fn answer(&self) -> String {
-        format!("{} {}", self.version, self.checksum).trim().to_owned()
+        format!("{} {} {}", self.version, self.checksum, self.variant).trim_end().to_owned()
     }
 }
 
@@ -58,18 +78,35 @@ impl Generation {
         Some(Self { identity: serde_json::from_slice(&identity).ok()?, folder })
     }
 
+    /// What was asked for when it was made; `None` when that was not kept, or not by a version
+    /// that this one understands.
+    pub(super) fn wanted(&self) -> Option<Wanted> {
+        let update = fs::read(self.folder.join(UPDATE)).ok()?;
+        let update = decode_update(&update)
+            .inspect_err(|error| tracing::warn!(%error, "cannot read what was asked for"))
+            .ok()?;
+        Some(Wanted { update: Arc::new(update), rotation: Arc::new(self.rotation()) })
+    }
+
+    /// What was out of rotation when it was made.
+    pub(super) fn rotation(&self) -> Rotation {
+        let kept = fs::read(self.folder.join(ROTATION)).ok();
+        kept.and_then(|it| serde_json::from_slice(&it).ok()).unwrap_or_default()
+    }
+
     /// Writes a new one; leaves nothing behind when that fails. What is the same as in
     /// `like` is linked from there: that was made safe when `like` was.
     pub(super) fn stage(
         dir: &StateDir,
         identity: Identity,
+        wanted: &Wanted,
         rendered: &Rendered,
         like: Option<&Path>,
     ) -> io::Result<(Self, Unsynced)> {
         let number = numbers(dir)?.last().map_or(1, |last| last + 1);
         let staged = Self { folder: dir.generations().join(number.to_string()), identity };
         DirBuilder::new().mode(0o700).create(&staged.folder)?;
-        match staged.fill(rendered, like) {
+        match staged.fill(wanted, rendered, like) {
             Ok(mut unsynced) => {
                 unsynced.folders.push(dir.generations());
                 Ok((staged, unsynced))
@@ -82,22 +119,34 @@ impl Generation {
         }
     }
 
-    fn fill(&self, rendered: &Rendered, like: Option<&Path>) -> io::Result<Unsynced> {
+    fn fill(
+        &self,
+        wanted: &Wanted,
+        rendered: &Rendered,
+        like: Option<&Path>,
+    ) -> io::Result<Unsynced> {
         let mut unsynced = Unsynced::default();
-        let plain = rendered.files.iter().map(|(path, text)| (path, text.as_str(), 0o644));
-        let secret =
-            rendered.secrets.iter().map(|(path, text)| (path, text.expose().as_str(), 0o600));
+        let update = encode_update(&wanted.update);
+        let rotation = serde_json::to_vec(&wanted.rotation).map_err(io::Error::other)?;
+        let kept = [(UPDATE, update.as_slice()), (ROTATION, &rotation)];
+        let plain =
+            rendered.files.iter().map(|(path, text)| (path.as_str(), text.as_bytes(), 0o644));
+        let secret = rendered
+            .secrets
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.expose().as_bytes(), 0o600));
+        let kept = kept.into_iter().map(|(path, bytes)| (path, bytes, 0o600));
         let mut folders = BTreeSet::new();
-        for (path, text, mode) in plain.chain(secret) {
+        for (path, bytes, mode) in plain.chain(secret).chain(kept) {
             let file = self.folder.join(path);
             if let Some(parent) = Path::new(path).parent().filter(|it| !it.as_os_str().is_empty())
                 && folders.insert(parent.to_owned())
             {
                 DirBuilder::new().mode(0o700).create(self.folder.join(parent))?;
             }
-            let same = like.map(|it| it.join(path)).filter(|it| holds(it, text.as_bytes(), mode));
+            let same = like.map(|it| it.join(path)).filter(|it| holds(it, bytes, mode));
             if same.is_none_or(|it| fs::hard_link(it, &file).is_err()) {
-                write(&file, text.as_bytes(), mode)?;
+                write(&file, bytes, mode)?;
                 unsynced.files.push(file);
             }
         }
@@ -192,6 +241,16 @@ mod tests {
         Identity { version: RevisionNumber(version), ..Identity::default() }
     }
 
+    fn wanted(version: u64) -> Wanted {
+        let update = ConfigUpdate {
+            config_id: String::new(),
+            version: RevisionNumber(version),
+            checksum: String::new(),
+            projection: Arc::default(),
+        };
+        Wanted { update: Arc::new(update), rotation: Arc::default() }
+    }
+
     fn rendered(files: impl IntoIterator<Item = (String, String)>) -> Rendered {
         let secrets = [("keys/a".to_owned(), Secret::new("key".to_owned()))].into();
         Rendered { files: files.into_iter().collect(), secrets }
@@ -207,13 +266,14 @@ mod tests {
         let dir = StateDir::open(folder.path()).unwrap();
         let text = |it: &str| (it.to_owned(), it.to_owned());
         let all = rendered(["same", "edited", "opened"].map(text));
-        let (first, unsynced) = Generation::stage(&dir, identity(1), &all, None).unwrap();
+        let (first, unsynced) =
+            Generation::stage(&dir, identity(1), &wanted(1), &all, None).unwrap();
         unsynced.sync().unwrap();
         fs::write(first.folder.join("edited"), "EDITED").unwrap();
         let open = fs::Permissions::from_mode(0o666);
         fs::set_permissions(first.folder.join("opened"), open).unwrap();
         let (second, unsynced) =
-            Generation::stage(&dir, identity(2), &all, Some(&first.folder)).unwrap();
+            Generation::stage(&dir, identity(2), &wanted(2), &all, Some(&first.folder)).unwrap();
         unsynced.sync().unwrap();
         let linked = |file| inode(&first, file) == inode(&second, file);
         assert!(linked("same") && linked("keys/a"));
@@ -224,12 +284,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_for_is_kept_for_the_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let rotation = [(nxmesh_core::conformance::given::id(), "a:1".to_owned())].into();
+        let asked = Wanted { rotation: Arc::new(rotation), ..wanted(7) };
+        let (staged, _) =
+            Generation::stage(&dir, identity(7), &asked, &rendered([]), None).unwrap();
+        let kept = staged.wanted().unwrap();
+        assert_eq!((&kept.update, &kept.rotation), (&asked.update, &asked.rotation));
+        assert_eq!(fs::metadata(staged.folder.join(UPDATE)).unwrap().mode() & 0o777, 0o600);
+        fs::remove_file(staged.folder.join(UPDATE)).unwrap();
+        assert!(staged.wanted().is_none(), "as in a folder of an older agent");
+    }
+
+    #[test]
     fn what_cannot_be_staged_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let dir = StateDir::open(folder.path()).unwrap();
         // A file where a folder should be: as when the disk is full, half of it is written.
         let torn = rendered([("a".to_owned(), String::new()), ("a/b".to_owned(), String::new())]);
-        Generation::stage(&dir, identity(1), &torn, None).unwrap_err();
+        Generation::stage(&dir, identity(1), &wanted(1), &torn, None).unwrap_err();
         assert_eq!(fs::read_dir(dir.generations()).unwrap().count(), 0);
     }
 
@@ -238,7 +313,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = StateDir::open(folder.path()).unwrap();
         let all = rendered((0..2000).map(|it| (it.to_string(), it.to_string())));
-        let (_, unsynced) = Generation::stage(&dir, identity(1), &all, None).unwrap();
+        let (_, unsynced) = Generation::stage(&dir, identity(1), &wanted(1), &all, None).unwrap();
         let open = fs::read_dir("/proc/self/fd").unwrap().count();
         assert!(open < 500, "{open} files are open");
         unsynced.sync().unwrap();

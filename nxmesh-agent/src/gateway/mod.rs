@@ -1,5 +1,6 @@
 //! Bringing configurations to nginx.
 
+mod apply;
 mod command;
 mod engine;
 mod error;
@@ -9,7 +10,9 @@ mod nginx;
 mod orphans;
 mod probe;
 mod process;
+mod recover;
 mod reload;
+mod wanted;
 
 pub use self::error::NginxError;
 pub(crate) use self::{

@@ -3,11 +3,13 @@
 mod checks;
 mod config;
 mod connector;
+mod kept;
 mod service;
 mod wire;
 
 pub use self::{
     connector::GrpcConnector,
+    kept::{decode_update, encode_update},
     service::{AgentServiceServer, Service, agent_service},
 };
 
