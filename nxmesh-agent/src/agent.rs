@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     NginxError, StateDir,
-    gateway::{Engine, Nginx},
-    link,
+    gateway::{Checker, Engine, Nginx},
+    link::{self, Spool},
 };
 
 /// What an agent is told before it begins.
@@ -77,17 +77,25 @@ impl Agent {
         let tasks = Tasks::default();
         // Whoever drops this future stops the agent too.
         let _guard = tasks.stop_on_drop();
-        let (engine, reports) = Engine::begin(nginx.clone(), &tasks, settings.on_exit).await?;
+        let spool = Arc::new(Spool::new(Arc::clone(&clock)));
+        let engine =
+            Engine::begin(nginx.clone(), &tasks, Arc::clone(&spool), settings.on_exit).await?;
+        let engine = Arc::new(engine);
+        let checker = Checker::new(Arc::clone(&engine), Arc::clone(&spool), Arc::clone(&clock));
+        let checks = checker.checks();
+        tasks.spawn(checker.run(tasks.stopping().clone()));
         let link = link::Link {
             dir,
             settings,
             connector,
             clock,
-            engine: Arc::new(engine),
+            engine,
             nginx,
+            checks,
+            spool,
             tasks: tasks.clone(),
         };
-        tasks.spawn(link.run(reports));
+        tasks.spawn(link.run());
         stop.cancelled().await;
         tasks.shutdown().await;
         Ok(())

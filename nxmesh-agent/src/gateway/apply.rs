@@ -8,14 +8,13 @@ use nxmesh_core::gateway::{
     nginx::{NginxFacts, render},
 };
 
-use tokio::sync::mpsc;
-
 use super::{
     NginxError,
-    engine::{Engine, Report},
+    engine::{Engine, MAX_RESTART_PAUSE, Report, TICK},
     generation::{Generation, Identity, prune},
     wanted::{Effective, Rotation, Wanted},
 };
+use crate::link::Spool;
 
 impl Engine {
     /// Serves an update, and says what became of it.
@@ -35,14 +34,25 @@ impl Engine {
     /// nobody is told.
     pub(super) async fn turn(&mut self, rotation: Arc<Rotation>) {
         self.rotation = rotation;
+        self.turn_again = None;
+        // Whoever stopped nginx does not want it started: what is out waits until it runs again.
+        if self.stopped {
+            self.turn_again = Some(Instant::now() + MAX_RESTART_PAUSE);
+            return;
+        }
         let current = Generation::behind(&self.nginx.dir().current());
         let kept = blocking(move || Ok(current.and_then(|it| it.wanted()))).await;
         // What an older agent left has to wait for the next update.
         let Ok(Some(wanted)) = kept else { return };
         let wanted = Wanted { rotation: Arc::clone(&self.rotation), ..wanted };
         match self.serve(&wanted, &Teller::Silent).await {
-            Ok(()) => tracing::info!(out = self.rotation.len(), "rotation changed"),
+            Ok(()) => {
+                self.turn_pause = TICK;
+                tracing::info!(out = self.rotation.len(), "rotation changed");
+            }
             Err(Setback { error, .. }) => {
+                self.turn_again = Some(Instant::now() + self.turn_pause);
+                self.turn_pause = (self.turn_pause * 2).min(MAX_RESTART_PAUSE);
                 tracing::error!(error = error.full(), "cannot serve with another rotation");
             }
         }
@@ -155,26 +165,24 @@ impl Engine {
 /// Who is told of the steps.
 enum Teller {
     /// The server, which asked for this.
-    Server(Identity, mpsc::Sender<Report>),
+    Server(Identity, Arc<Spool>),
     /// Nobody.
     Silent,
 }
 
 impl Teller {
     fn of(engine: &Engine, identity: &Identity) -> Self {
-        Self::Server(identity.clone(), engine.reports.clone())
+        Self::Server(identity.clone(), Arc::clone(&engine.spool))
     }
 
     fn tell(&self, status: ApplyStatus, error_message: String) {
-        let Self::Server(identity, reports) = self else { return };
-        let report = Report { identity: identity.clone(), status, error_message };
-        // When nobody takes reports, the server asks again: what is proven is in each heartbeat.
-        let _ = reports.try_send(report);
+        let Self::Server(identity, spool) = self else { return };
+        spool.report(Report { identity: identity.clone(), status, error_message });
     }
 }
 
 /// Works with files where that holds up nobody.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))

@@ -17,18 +17,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     NginxError,
+    apply::blocking,
     error_log::MAX_LOG_BYTES,
-    generation::Identity,
+    generation::{Generation, Identity},
     nginx::Nginx,
     probe::{self, Counters},
     wanted::Rotation,
 };
-use crate::OnExit;
+use crate::{OnExit, link::Spool};
 
 /// How often it is looked whether nginx lives.
-const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 /// How long to wait between two tries to start an nginx that does not start.
-const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
 const MAX_WAITING: usize = 64;
 
 /// What an update has come to.
@@ -67,7 +68,10 @@ pub(crate) struct Engine {
     pub(super) verified: Identity,
     /// What is out of rotation, as it was last heard.
     pub(super) rotation: Arc<Rotation>,
-    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) spool: Arc<Spool>,
+    /// When to try again what is out of rotation, and how long to wait after that.
+    pub(super) turn_again: Option<Instant>,
+    pub(super) turn_pause: Duration,
     pub(super) running: watch::Sender<Running>,
     restart_pause: Duration,
     next_restart: Instant,
@@ -87,7 +91,6 @@ impl EngineHandle {
     }
 
     /// Says which servers should get no requests; of several, the newest only is looked at.
-    #[expect(dead_code, reason = "whoever checks servers says so")]
     pub(crate) fn rotate(&self, out: Rotation) {
         self.rotation.send_if_modified(|it| {
             let differs = **it != out;
@@ -97,9 +100,25 @@ impl EngineHandle {
     }
 
     /// Which servers get no requests: after a restart, those of before.
-    #[expect(dead_code, reason = "whoever checks servers begins with it")]
     pub(crate) fn rotation(&self) -> Arc<Rotation> {
         Arc::clone(&self.rotation.borrow())
+    }
+
+    /// What nginx is proven to serve, as that changes.
+    pub(crate) fn served(&self) -> watch::Receiver<Running> {
+        self.running.clone()
+    }
+
+    /// What nginx is proven to serve now.
+    pub(crate) fn verified(&self) -> Identity {
+        self.running.borrow().verified.clone()
+    }
+
+    /// What was asked for when that was made; `None` when it is not known.
+    pub(crate) async fn kept_update(&self) -> Option<Arc<ConfigUpdate>> {
+        let link = self.nginx.dir().verified();
+        let kept = move || Ok(Generation::behind(&link).and_then(|it| it.wanted()));
+        blocking(kept).await.ok().flatten().map(|it| it.update)
     }
 
     /// Has a command carried out; the answer is for people.
@@ -116,7 +135,11 @@ impl EngineHandle {
         let Some(master) = self.nginx.master() else {
             return Running { verified, ..Running::default() };
         };
-        let counters = probe::counters(&self.nginx.dir().status_socket()).await.ok().flatten();
+        let counters = probe::counters(&self.nginx.dir().status_socket()).await;
+        if counters.is_ok() {
+            self.nginx.note_asked();
+        }
+        let counters = counters.ok().flatten();
         Running {
             verified,
             pid: Some(master.pid),
@@ -131,16 +154,18 @@ impl Engine {
     pub(crate) async fn begin(
         nginx: Nginx,
         tasks: &Tasks,
+        spool: Arc<Spool>,
         on_exit: OnExit,
-    ) -> Result<(EngineHandle, mpsc::Receiver<Report>), NginxError> {
-        let (reports, reported) = mpsc::channel(MAX_WAITING);
+    ) -> Result<EngineHandle, NginxError> {
         let mut engine = Self {
             nginx: nginx.clone(),
             loading: Duration::ZERO,
             stopped: false,
             verified: Identity::default(),
             rotation: Arc::default(),
-            reports,
+            spool,
+            turn_again: None,
+            turn_pause: TICK,
             running: watch::Sender::default(),
             restart_pause: TICK,
             next_restart: Instant::now(),
@@ -153,7 +178,7 @@ impl Engine {
         let handle = EngineHandle { updates, rotation, commands, running, nginx };
         let asked = Asked { updates: new_updates, rotation: new_rotations, commands: new_commands };
         tasks.spawn(engine.run(asked, tasks.clone(), on_exit));
-        Ok((handle, reported))
+        Ok(handle)
     }
 
     async fn run(mut self, asked: Asked, tasks: Tasks, on_exit: OnExit) {
@@ -196,6 +221,9 @@ impl Engine {
             Some(_) => self.restart_pause = TICK,
             None if !self.stopped && Instant::now() >= self.next_restart => self.revive().await,
             None => {}
+        }
+        if self.turn_again.is_some_and(|it| Instant::now() >= it) {
+            self.turn(Arc::clone(&self.rotation)).await;
         }
         self.rotate_log();
     }

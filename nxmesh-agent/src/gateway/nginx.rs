@@ -4,7 +4,10 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,6 +31,7 @@ pub(crate) struct Nginx {
     user: Option<String>,
     dir: Arc<StateDir>,
     known: Arc<Mutex<Option<(Stamp, NginxFacts)>>>,
+    asked: Arc<AtomicU64>,
 }
 
 /// What changes when a program is replaced: device, inode, time of change.
@@ -35,7 +39,7 @@ type Stamp = (u64, u64, i64, i64);
 
 impl Nginx {
     pub(crate) fn new(program: PathBuf, user: Option<String>, dir: Arc<StateDir>) -> Self {
-        Self { program, user, dir, known: Arc::default() }
+        Self { program, user, dir, known: Arc::default(), asked: Arc::default() }
     }
 
     pub(crate) fn dir(&self) -> &StateDir {
@@ -64,6 +68,16 @@ impl Nginx {
         Ok((it.dev(), it.ino(), it.ctime(), it.ctime_nsec()))
     }
 
+    /// Notes that the agent itself asked nginx something, which counts it as any request.
+    pub(super) fn note_asked(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it did.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn place(&self) -> Place {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let connections = limit.maximum.unwrap_or(MAX_CONNECTIONS).clamp(512, MAX_CONNECTIONS);
@@ -71,6 +85,7 @@ impl Nginx {
             status_socket: self.dir.status_socket(),
             pid_file: self.dir.pid_file(),
             error_log: self.dir.error_log(),
+            failed_log: self.dir.failed_log(),
             temp_dir: self.dir.temp_dir(),
             user: self.user.clone(),
             worker_connections: u32::try_from(connections).unwrap_or(u32::MAX),

@@ -29,15 +29,16 @@ impl Health {
         Self { system, last: None, alerts: Alerts::default() }
     }
 
+    /// How they are now, and what is wrong and was not told yet.
     pub(super) fn report(
         &mut self,
         running: Running,
         state_dir: &Path,
         clock: &dyn Clock,
-    ) -> HealthReport {
-        let mut report = self.figures(running, state_dir);
-        report.alerts = self.alerts.look(&report).into_iter().map(|it| alert(it, clock)).collect();
-        report
+    ) -> (HealthReport, Vec<Alert>) {
+        let report = self.figures(running, state_dir);
+        let alerts = self.alerts.look(&report).into_iter().map(|it| alert(it, clock)).collect();
+        (report, alerts)
     }
 
     fn figures(&mut self, running: Running, state_dir: &Path) -> HealthReport {
@@ -56,7 +57,7 @@ impl Health {
             system: self.system(state_dir),
             config_checksum: verified.checksum,
             config_version: verified.version,
-            alerts: Vec::new(),
+            ..HealthReport::default()
         }
     }
 

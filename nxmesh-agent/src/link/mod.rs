@@ -2,6 +2,8 @@
 
 mod alerts;
 mod health;
+mod pulse;
+mod spool;
 mod stay;
 
-pub(crate) use self::stay::Link;
+pub(crate) use self::{spool::Spool, stay::Link};

@@ -1,23 +1,24 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::FuturesUnordered};
 use nxmesh_core::{
     Clock, Error, ErrorKind, Result, Secret, Tasks,
     gateway::link::{
-        AgentEvent, AgentLink, AgentMessage, ApplyStatus, COMMAND_RESULT, Command, ConfigStatus,
-        Connector, Registration, RegistrationAnswer, ServerMessage,
+        AgentEvent, AgentLink, AgentMessage, Alert, ApplyStatus, COMMAND_RESULT, Command,
+        ConfigStatus, Connector, Registration, RegistrationAnswer, ServerMessage,
     },
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, MissedTickBehavior},
-};
+use tokio::time::Instant;
 
-use super::health::Health;
+use super::{
+    pulse::{Pulse, Reports},
+    spool::{Batch, Spool},
+};
 use crate::{
     AgentSettings, StateDir,
-    gateway::{EngineHandle, Nginx, Report},
+    gateway::{Checks, EngineHandle, Nginx, Report},
 };
 
 /// The shortest and the longest wait before dialing again; each is shortened by
@@ -40,25 +41,27 @@ pub(crate) struct Link {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) engine: Arc<EngineHandle>,
     pub(crate) nginx: Nginx,
+    pub(crate) checks: Checks,
+    pub(crate) spool: Arc<Spool>,
     pub(crate) tasks: Tasks,
 }
 
 impl Link {
     /// Dials, stays as long as it goes, and dials again, until told to stop.
-    pub(crate) async fn run(self, mut reports: mpsc::Receiver<Report>) {
+    pub(crate) async fn run(self) {
         let stopping = self.tasks.stopping().clone();
+        let mut reports = self.begin_reports();
         let waits = ExponentialBuilder::new()
             .with_min_delay(FIRST_WAIT)
             .with_max_delay(LAST_WAIT)
             .with_jitter()
             .without_max_times();
         let mut wait = waits.build();
-        let mut health = Health::new();
         let mut refused = false;
         loop {
             let began = Instant::now();
             let ended = tokio::select! {
-                ended = self.connection(&mut reports, &mut health, refused) => ended,
+                ended = self.connection(&mut reports, refused) => ended,
                 () = stopping.cancelled() => return,
             };
             refused = ended.kind() == ErrorKind::Unauthenticated && !refused;
@@ -75,14 +78,22 @@ impl Link {
         }
     }
 
-    async fn connection(
-        &self,
-        reports: &mut mpsc::Receiver<Report>,
-        health: &mut Health,
-        refused: bool,
-    ) -> Error {
+    fn begin_reports(&self) -> Reports {
+        let (pulse, reports, interval) = Pulse::new(
+            Arc::clone(&self.dir),
+            self.nginx.clone(),
+            Arc::clone(&self.engine),
+            self.checks.clone(),
+            Arc::clone(&self.spool),
+            Arc::clone(&self.clock),
+        );
+        self.tasks.spawn(pulse.run(interval, self.tasks.stopping().clone()));
+        reports
+    }
+
+    async fn connection(&self, reports: &mut Reports, refused: bool) -> Error {
         match self.introduce(refused).await {
-            Ok((link, heartbeat)) => self.stay(link, heartbeat, reports, health).await,
+            Ok((link, heartbeat)) => self.stay(link, heartbeat, reports).await,
             Err(error) => error,
         }
     }
@@ -161,17 +172,14 @@ impl Link {
         self.dir.keep_credential(credential).map_err(failed)
     }
 
-    async fn stay(
-        &self,
-        mut link: AgentLink,
-        heartbeat: Duration,
-        reports: &mut mpsc::Receiver<Report>,
-        health: &mut Health,
-    ) -> Error {
-        let mut beat = tokio::time::interval(heartbeat);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn stay(&self, mut link: AgentLink, heartbeat: Duration, reports: &mut Reports) -> Error {
+        self.spool.connected();
+        reports.every(heartbeat);
+        // What is told besides goes with a report of this connection.
+        let mut fresh = false;
         let mut commands = FuturesUnordered::new();
         loop {
+            let mut receipt = None;
             let message = tokio::select! {
                 heard = link.incoming.next() => match heard {
                     Some(Ok(message)) => match self.hear(message) {
@@ -188,16 +196,28 @@ impl Link {
                     Some(Err(error)) => return error,
                     None => return Error::new(ErrorKind::Unavailable, "the server closed the connection"),
                 },
-                _ = beat.tick() => {
-                    let running = self.engine.running().await;
-                    AgentMessage::Health(health.report(running, self.dir.root(), self.clock.as_ref()))
+                changed = reports.newest.changed() => {
+                    if changed.is_err() {
+                        return Error::new(ErrorKind::Unavailable, "the agent is stopping");
+                    }
+                    fresh = true;
+                    self.health(reports, Vec::new())
                 }
-                Some(report) = reports.recv() => self.status(report),
+                (batch, taken) = self.spool.next(), if fresh => {
+                    receipt = Some(taken);
+                    match batch {
+                        Batch::Report(report, at) => status(report, at),
+                        Batch::Alerts(alerts) => self.health(reports, alerts),
+                    }
+                }
                 Some(done) = commands.next() => done,
             };
             let sent = tokio::time::timeout(PATIENCE, link.outgoing.send(message)).await;
             if !matches!(sent, Ok(Ok(()))) {
                 return Error::new(ErrorKind::Unavailable, "the server does not read");
+            }
+            if let Some(receipt) = receipt {
+                self.spool.sent(receipt);
             }
         }
     }
@@ -248,16 +268,27 @@ impl Link {
         })
     }
 
-    fn status(&self, report: Report) -> AgentMessage {
-        let Report { identity, status, error_message } = report;
-        AgentMessage::ConfigStatus(ConfigStatus {
-            config_id: identity.config_id,
-            version: identity.version,
-            status,
-            error_message,
-            applied_at: self.clock.now(),
-        })
+    /// The newest report, with these alerts. What nginx serves is looked at now: the server takes
+    /// each report for what is so when it comes.
+    fn health(&self, reports: &Reports, alerts: Vec<Alert>) -> AgentMessage {
+        let mut report = reports.newest.borrow().clone();
+        let verified = self.engine.verified();
+        report.config_checksum = verified.checksum;
+        report.config_version = verified.version;
+        report.alerts = alerts;
+        AgentMessage::Health(report)
     }
+}
+
+fn status(report: Report, at: DateTime<Utc>) -> AgentMessage {
+    let Report { identity, status, error_message } = report;
+    AgentMessage::ConfigStatus(ConfigStatus {
+        config_id: identity.config_id,
+        version: identity.version,
+        status,
+        error_message,
+        applied_at: at,
+    })
 }
 
 /// What follows from something that was heard.

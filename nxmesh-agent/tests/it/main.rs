@@ -8,7 +8,9 @@
 )]
 
 mod apply;
+mod backend;
 mod bodies;
+mod checks;
 mod commands;
 mod given;
 mod program;

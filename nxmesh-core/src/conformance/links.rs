@@ -65,7 +65,7 @@ pub fn agent_messages() -> Vec<AgentMessage> {
         }],
         checks: checks(),
         traffic: Traffic {
-            requests: 12,
+            requests: Some(12),
             failed: 3,
             failed_by_virtual_host: BTreeMap::from([(id(), 2)]),
         },

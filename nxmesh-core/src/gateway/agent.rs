@@ -125,9 +125,10 @@ pub struct AgentHealth {
     pub memory_used_mb: u64,
     /// The revision that nginx is proven to serve.
     pub config_version: RevisionNumber,
-    /// How many requests nginx took since the agent was started.
+    /// How many requests nginx took since the agent was started; null where nginx was built without
+    /// its counters.
     #[serde(default)]
-    pub requests: u64,
+    pub requests: Option<u64>,
     /// How many of them were answered with a status of 500 or above.
     #[serde(default)]
     pub responses_5xx: u64,

@@ -68,7 +68,7 @@ pub use self::{
     revisions::Revisions,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     server_checks::{
-        MAX_CHECK_ERROR, MAX_COUNTED_HOSTS, MAX_TOLD_SERVERS, Rotation, ServerCheck, ServerChecks,
+        MAX_CHECK_ERROR, MAX_COUNTED_HOSTS, MAX_TOLD_SERVERS, ServerCheck, ServerChecks,
         ServerState, Traffic,
     },
     snapshot::Snapshot,

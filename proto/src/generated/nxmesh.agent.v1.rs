@@ -139,8 +139,9 @@ pub struct ServerCheck {
 /// Addition: what nginx answered since the agent's start.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Traffic {
-    #[prost(uint64, tag = "1")]
-    pub requests: u64,
+    /// Left out where nginx was built without its counters.
+    #[prost(uint64, optional, tag = "1")]
+    pub requests: ::core::option::Option<u64>,
     /// Those answered with a status of 500 or above.
     #[prost(uint64, tag = "2")]
     pub failed: u64,

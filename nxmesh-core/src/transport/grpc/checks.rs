@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(to_checks(nonsense, 2), ServerChecks { servers: vec![], total: 2 });
         let id = |it: usize| uuid::Uuid::from_u128(it as u128).to_string();
         let failed_by_virtual_host = (0..=MAX_COUNTED_HOSTS).map(|it| (id(it), 1)).collect();
-        let traffic = proto::Traffic { requests: 2, failed: 1, failed_by_virtual_host };
+        let traffic = proto::Traffic { requests: Some(2), failed: 1, failed_by_virtual_host };
         assert_eq!(to_traffic(traffic).failed_by_virtual_host.len(), MAX_COUNTED_HOSTS);
     }
 }
