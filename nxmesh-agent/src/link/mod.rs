@@ -5,5 +5,7 @@ mod health;
 mod pulse;
 mod spool;
 mod stay;
+mod unheard;
+mod waits;
 
 pub(crate) use self::{spool::Spool, stay::Link};

@@ -28,6 +28,8 @@ pub(crate) struct Spool {
 #[derive(Debug, Default)]
 struct Kept {
     waiting: VecDeque<(u64, Told)>,
+    /// The number of what is to be sent next: what stands before it waits to be heard.
+    unsent: u64,
     next_number: u64,
     dropped: u64,
     /// How many of those dropped were told of.
@@ -52,7 +54,7 @@ pub(crate) enum Batch {
     Alerts(Vec<Alert>),
 }
 
-/// Names what was taken last: it is forgotten when it was sent.
+/// Names the last of what was taken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Receipt(u64);
 
@@ -90,17 +92,21 @@ impl Spool {
         self.kept().dropped
     }
 
-    /// Somebody is there: if something was dropped, they are told so next.
+    /// Somebody is there: they are told all that was not heard, and, if something was dropped, that.
     pub(crate) fn connected(&self) {
-        let lost = self.kept().take_lost();
+        let lost = {
+            let mut kept = self.kept();
+            kept.unsent = 0;
+            kept.take_lost()
+        };
         if lost > 0 {
             let message = format!("{lost} messages of the agent were dropped while it was away");
             self.alert("spool", Severity::Warning, message);
         }
     }
 
-    /// What to tell next, once there is something. It stays here until it was
-    /// [`sent`](Self::sent).
+    /// What to tell next, once there is something. It is the next until it was
+    /// [`sent`](Self::sent), and kept until it was [`heard`](Self::heard).
     pub(crate) async fn next(&self) -> (Batch, Receipt) {
         loop {
             if let Some(next) = self.kept().first() {
@@ -110,8 +116,13 @@ impl Spool {
         }
     }
 
-    /// Forgets what was sent.
+    /// It is on its way.
     pub(crate) fn sent(&self, Receipt(last): Receipt) {
+        self.kept().unsent = last + 1;
+    }
+
+    /// Forgets this, and all before it.
+    pub(crate) fn heard(&self, Receipt(last): Receipt) {
         let mut kept = self.kept();
         while kept.waiting.front().is_some_and(|(number, _)| *number <= last) {
             kept.waiting.pop_front();
@@ -148,7 +159,8 @@ impl Kept {
     }
 
     fn first(&self) -> Option<(Batch, Receipt)> {
-        let alerts = self.waiting.iter().map_while(|(number, told)| match told {
+        let sent = self.waiting.partition_point(|(number, _)| *number < self.unsent);
+        let alerts = self.waiting.range(sent..).map_while(|(number, told)| match told {
             Told::Alert(alert) => Some((*number, alert)),
             Told::Report(..) => None,
         });
@@ -157,7 +169,7 @@ impl Kept {
             let alerts = alerts.iter().map(|(_, alert)| (*alert).clone()).collect();
             return Some((Batch::Alerts(alerts), Receipt(*number)));
         }
-        match self.waiting.front()? {
+        match self.waiting.get(sent)? {
             (number, Told::Report(report, at)) => {
                 Some((Batch::Report(report.clone(), *at), Receipt(*number)))
             }
@@ -194,6 +206,7 @@ mod tests {
                 }
             });
             spool.sent(receipt);
+            spool.heard(receipt);
         }
         told
     }
@@ -211,14 +224,21 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_is_told_again() {
+    fn what_was_not_heard_is_told_again() {
         let spool = spool();
         report(&spool);
-        let (_, receipt) = spool.next().now_or_never().unwrap();
-        let _another_connection = spool.next().now_or_never().unwrap();
+        let (_, first) = spool.next().now_or_never().unwrap();
+        spool.sent(first);
         spool.alert("a", Severity::Info, "late".to_owned());
-        spool.sent(receipt);
+        let (batch, late) = spool.next().now_or_never().unwrap();
+        assert!(matches!(batch, Batch::Alerts(_)), "each once on a connection");
+        spool.sent(late);
+        assert!(spool.next().now_or_never().is_none());
+        spool.heard(first);
+        spool.connected();
         assert_eq!(all(&spool), ["late"]);
+        spool.connected();
+        assert!(spool.next().now_or_never().is_none());
     }
 
     #[test]
@@ -230,12 +250,13 @@ mod tests {
         assert_eq!(spool.dropped(), 0, "they fit");
         spool.connected();
         let (_, sending) = spool.next().now_or_never().unwrap();
+        spool.sent(sending);
         for _ in 0..20 {
             report(&spool);
         }
         assert_eq!(spool.dropped(), 20);
         // What was being sent is among what was dropped.
-        spool.sent(sending);
+        spool.heard(sending);
         spool.connected();
         spool.connected();
         let told = all(&spool);

@@ -1,6 +1,5 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::FuturesUnordered};
 use nxmesh_core::{
@@ -15,19 +14,25 @@ use tokio::time::Instant;
 use super::{
     pulse::{Pulse, Reports},
     spool::{Batch, Spool},
+    unheard::Unheard,
+    waits::{Silence, Waits},
 };
 use crate::{
     AgentSettings, StateDir,
     gateway::{Checks, EngineHandle, Nginx, Report},
 };
 
-/// The shortest and the longest wait before dialing again; each is shortened by
-/// chance, so that a fleet does not come back as one.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait before dialing again.
 const LAST_WAIT: Duration = Duration::from_secs(30);
+/// The longest wait where nothing was reached: knocking at a closed door costs the server nothing,
+/// and whoever waits longer is away longer than the network was.
+const LAST_WAIT_UNREACHED: Duration = Duration::from_secs(3);
 /// A connection that held so long was a good one: the next wait is a short one.
 const STABLE: Duration = Duration::from_secs(10);
-/// How long dialing, and the answer to the registration, may take.
+/// How long dialing may take: a lost packet is sent again after 1 and 3 seconds, and then so seldom
+/// that it is better to dial anew.
+const PATIENCE_DIALING: Duration = Duration::from_secs(5);
+/// How long the answer to the registration may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many commands are carried out at a time; one more is refused.
 const MAX_COMMANDS: usize = 16;
@@ -51,26 +56,25 @@ impl Link {
     pub(crate) async fn run(self) {
         let stopping = self.tasks.stopping().clone();
         let mut reports = self.begin_reports();
-        let waits = ExponentialBuilder::new()
-            .with_min_delay(FIRST_WAIT)
-            .with_max_delay(LAST_WAIT)
-            .with_jitter()
-            .without_max_times();
-        let mut wait = waits.build();
+        let mut waits = Waits::new(LAST_WAIT);
+        let mut waits_unreached = Waits::new(LAST_WAIT_UNREACHED);
         let mut refused = false;
         loop {
             let began = Instant::now();
-            let ended = tokio::select! {
-                ended = self.connection(&mut reports, refused) => ended,
+            let connection = self.connection(&mut reports, refused);
+            let Ended { error: ended, reached } = tokio::select! {
+                ended = connection => ended,
                 () = stopping.cancelled() => return,
             };
             refused = ended.kind() == ErrorKind::Unauthenticated && !refused;
             tracing::warn!(reason = %ended, source = ?std::error::Error::source(&ended).map(ToString::to_string), "not connected");
-            if began.elapsed() > STABLE {
-                wait = waits.build();
+            if reached {
+                waits_unreached = Waits::new(LAST_WAIT_UNREACHED);
             }
-            // The jitter only adds, so the longest wait is cut once more.
-            let pause = wait.next().unwrap_or(LAST_WAIT).min(LAST_WAIT);
+            if reached && began.elapsed() > STABLE {
+                waits = Waits::new(LAST_WAIT);
+            }
+            let pause = if reached { waits.next() } else { waits_unreached.next() };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stopping.cancelled() => return,
@@ -91,19 +95,24 @@ impl Link {
         reports
     }
 
-    async fn connection(&self, reports: &mut Reports, refused: bool) -> Error {
-        match self.introduce(refused).await {
+    async fn connection(&self, reports: &mut Reports, refused: bool) -> Ended {
+        let late = |_| Error::new(ErrorKind::Unavailable, "the server does not answer");
+        let dialed = tokio::time::timeout(PATIENCE_DIALING, self.connector.connect()).await;
+        let link = match dialed.map_err(late).flatten() {
+            Ok(link) => link,
+            Err(error) => return Ended { error, reached: false },
+        };
+        let error = match self.introduce(link, refused).await {
             Ok((link, heartbeat)) => self.stay(link, heartbeat, reports).await,
             Err(error) => error,
-        }
+        };
+        Ended { error, reached: true }
     }
 
-    /// Dials and registers. Whose credential was refused tries its token, if it has one.
-    async fn introduce(&self, refused: bool) -> Result<(AgentLink, Duration)> {
+    /// Registers. Whose credential was refused tries its token, if it has one.
+    async fn introduce(&self, mut link: AgentLink, refused: bool) -> Result<(AgentLink, Duration)> {
         let late = |_| Error::new(ErrorKind::Unavailable, "the server does not answer");
         let registration = self.registration(refused).await?;
-        let mut link =
-            tokio::time::timeout(PATIENCE, self.connector.connect()).await.map_err(late)??;
         let gone = |_| Error::new(ErrorKind::Unavailable, "the server closed the connection");
         link.outgoing.send(AgentMessage::Registration(registration)).await.map_err(gone)?;
         let answer = tokio::time::timeout(PATIENCE, link.incoming.next()).await.map_err(late)?;
@@ -129,6 +138,7 @@ impl Link {
             )),
             ServerMessage::Config(_)
             | ServerMessage::Unreadable { .. }
+            | ServerMessage::Heard
             | ServerMessage::Command(_) => {
                 Err(Error::new(ErrorKind::Internal, "the server did not answer the registration"))
             }
@@ -178,11 +188,18 @@ impl Link {
         // What is told besides goes with a report of this connection.
         let mut fresh = false;
         let mut commands = FuturesUnordered::new();
+        let mut silence = Silence::new(heartbeat);
+        let mut unheard = Unheard::default();
         loop {
             let mut receipt = None;
             let message = tokio::select! {
                 heard = link.incoming.next() => match heard {
-                    Some(Ok(message)) => match self.hear(message) {
+                    Some(Ok(ServerMessage::Heard)) => {
+                        silence.broken_by(ServerMessage::Heard);
+                        unheard.heard(&self.spool);
+                        continue;
+                    }
+                    Some(Ok(message)) => match self.hear(silence.broken_by(message)) {
                         Heard::Nothing => continue,
                         Heard::Say(message) => message,
                         Heard::Do(command) if commands.len() >= MAX_COMMANDS => {
@@ -210,14 +227,22 @@ impl Link {
                         Batch::Alerts(alerts) => self.health(reports, alerts),
                     }
                 }
+                () = silence.too_long() => {
+                    return Error::new(ErrorKind::Unavailable, "the server has been silent for three heartbeats");
+                }
                 Some(done) = commands.next() => done,
             };
+            let reports_health = matches!(message, AgentMessage::Health(_));
             let sent = tokio::time::timeout(PATIENCE, link.outgoing.send(message)).await;
             if !matches!(sent, Ok(Ok(()))) {
                 return Error::new(ErrorKind::Unavailable, "the server does not read");
             }
             if let Some(receipt) = receipt {
                 self.spool.sent(receipt);
+                unheard.sent(receipt);
+            }
+            if reports_health {
+                unheard.asked(&self.spool);
             }
         }
     }
@@ -242,7 +267,7 @@ impl Link {
                 }))
             }
             ServerMessage::Command(command) => Heard::Do(command),
-            ServerMessage::Registered(_) => Heard::Nothing,
+            ServerMessage::Registered(_) | ServerMessage::Heard => Heard::Nothing,
         }
     }
 
@@ -289,6 +314,13 @@ fn status(report: Report, at: DateTime<Utc>) -> AgentMessage {
         error_message,
         applied_at: at,
     })
+}
+
+/// How a connection ended.
+struct Ended {
+    error: Error,
+    /// Whether there was one at all.
+    reached: bool,
 }
 
 /// What follows from something that was heard.

@@ -14,7 +14,7 @@ use nxmesh_core::{
     gateway::{
         ConfigUpdate, NewUpstream, NewVirtualHost, Projection, ServerState, Traffic, UpstreamId,
         VirtualHostId,
-        link::{AgentMessage, Alert, ApplyStatus::Success, HealthReport, Severity},
+        link::{AgentMessage, Alert, ApplyStatus::Success, HealthReport, ServerMessage, Severity},
     },
 };
 use serde_json::json;
@@ -359,9 +359,12 @@ async fn what_happens_while_the_server_is_away_is_told_when_it_is_back() {
     let (mut server, _) = agent.accept().await;
     assert_eq!(server.apply(&site.config(1, &[&one, &two])).await.0.last(), Some(&Success));
     told(&mut server, &[ServerState::Healthy; 2]).await;
-    drop(server);
-    // It is noticed, and nobody accepts what is dialed then.
+    server.send(ServerMessage::Heard).await;
     two.say(500);
+    let name = format!("upstream server {} of shop", two.address);
+    let unheard = alert(&mut server).await;
+    // What was sent may have been lost on its way: nobody says that it was heard.
+    drop(server);
     site.until_answered_by(&["one"]).await;
     two.say(200);
     site.until_answered_by(&["one", "two"]).await;
@@ -372,7 +375,7 @@ async fn what_happens_while_the_server_is_away_is_told_when_it_is_back() {
         found.extend(alerts(&mut server).await);
     }
     let texts: Vec<_> = found.iter().map(|it| it.message.as_str()).collect();
-    let name = format!("upstream server {} of shop", two.address);
+    assert_eq!((found[0].severity, found[0].message.clone()), unheard);
     let expected = [
         format!("{name} is unhealthy: it answers with status 500"),
         format!("{name} is healthy again"),
@@ -380,5 +383,16 @@ async fn what_happens_while_the_server_is_away_is_told_when_it_is_back() {
     assert_eq!(texts, expected);
     let times = [found[0].timestamp, found[1].timestamp, told_after];
     assert!(times.is_sorted(), "{times:?}");
+    // Now it was heard, and is not told a third time.
+    for _ in 0..10 {
+        server.send(ServerMessage::Heard).await;
+    }
+    health(&mut server).await;
+    drop(server);
+    let (mut server, _) = agent.accept().await;
+    for _ in 0..3 {
+        let alerts = health(&mut server).await.alerts;
+        assert!(alerts.iter().all(|it| !it.message.contains("shop")), "{alerts:?}");
+    }
     agent.stop().await;
 }

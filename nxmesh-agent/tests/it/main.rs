@@ -16,3 +16,4 @@ mod given;
 mod program;
 mod recover;
 mod rollback;
+mod silence;

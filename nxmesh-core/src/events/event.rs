@@ -90,7 +90,6 @@ impl EventType {
     pub const CONFIG_APPLIED: &str = "config.applied";
     /// An agent has told of trouble.
     pub const HEALTH_ALERT: &str = "health.alert";
-
     /// An API key was revoked.
     pub const API_KEY_REVOKED: &str = "api_key.revoked";
 

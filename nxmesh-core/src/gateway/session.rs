@@ -253,6 +253,7 @@ impl Session {
                 self.convergence.reported(&report.config_checksum, report.config_version);
                 status::note_health(&mut self.status, &report, now);
                 self.tell(self.about.alerts(&report.alerts, now));
+                self.send(ServerMessage::Heard).await?;
                 self.record().await
             }
             AgentMessage::ConfigStatus(report) => {

@@ -87,14 +87,17 @@ pub(crate) fn note_apply(
         }
         ApplyStatus::Failed | ApplyStatus::RolledBack => {}
     }
-    status.last_apply = Some(LastApply {
+    let settled = LastApply {
         config_id: report.config_id.clone(),
         version: report.version,
         status: report.status,
         error_message: report.error_message.clone(),
         at: report.applied_at,
-    });
-    true
+    };
+    // An agent that does not know whether it was heard says it again.
+    let news = status.last_apply.as_ref() != Some(&settled);
+    status.last_apply = Some(settled);
+    news
 }
 
 fn serving(version: RevisionNumber, checksum: &str) -> Option<ConfigVersion> {
@@ -119,7 +122,8 @@ mod tests {
         // Sent by another server, which alone knows the content.
         note_apply(&mut status, &report, "ffffffffffffffff", now);
         assert_eq!(status.serving, None);
-        note_apply(&mut status, &report, "0123456789abcdef", now);
+        let news = note_apply(&mut status, &report, "0123456789abcdef", now);
+        assert!(!news, "it was told before");
         let proven = serving(RevisionNumber(7), "0123456789abcdef");
         assert_eq!(status.serving, proven);
         report.status = ApplyStatus::RolledBack;

@@ -27,7 +27,7 @@ pub fn decode_update(bytes: &[u8]) -> Result<ConfigUpdate> {
     match config::to_config(message) {
         ServerMessage::Config(update) => Ok((*update).clone()),
         ServerMessage::Unreadable { reason, .. } => Err(corrupt(reason)),
-        ServerMessage::Registered(_) | ServerMessage::Command(_) => {
+        ServerMessage::Registered(_) | ServerMessage::Heard | ServerMessage::Command(_) => {
             Err(corrupt("not a configuration".to_owned()))
         }
     }
