@@ -8,7 +8,7 @@ use nxmesh_benches::{Backend, NginxBinary, TestMesh, free_port, get, wait_for};
 use nxmesh_client::{Received, Watch};
 use nxmesh_core::{
     events::EventId,
-    gateway::{NewLocation, NewUpstream, ServerState, UpstreamServer},
+    gateway::{NewLocation, NewUpstream, UpstreamServer, checks::ServerState},
 };
 use serde_json::{from_value, json};
 

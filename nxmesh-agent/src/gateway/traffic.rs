@@ -8,7 +8,10 @@ use std::{
     path::PathBuf,
 };
 
-use nxmesh_core::gateway::{ConfigUpdate, MAX_COUNTED_HOSTS, Traffic, VirtualHostId};
+use nxmesh_core::gateway::{
+    ConfigUpdate, VirtualHostId,
+    checks::{MAX_COUNTED_HOSTS, Traffic},
+};
 
 use super::{Counters, Nginx};
 

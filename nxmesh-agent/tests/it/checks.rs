@@ -13,8 +13,8 @@ use nxmesh_core::{
     conformance::given::id,
     from_json,
     gateway::{
-        ConfigUpdate, NewUpstream, NewVirtualHost, Projection, ServerState, Traffic, UpstreamId,
-        VirtualHostId,
+        ConfigUpdate, NewUpstream, NewVirtualHost, Projection, UpstreamId, VirtualHostId,
+        checks::{ServerState, Traffic},
         link::{AgentMessage, Alert, ApplyStatus::Success, HealthReport, ServerMessage, Severity},
     },
 };

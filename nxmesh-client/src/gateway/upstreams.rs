@@ -1,7 +1,7 @@
 use futures::Stream;
 use nxmesh_core::{
     ETag, MergePatch, Page, PageRequest,
-    gateway::{NewUpstream, Upstream, UpstreamHealth, UpstreamId},
+    gateway::{NewUpstream, Upstream, UpstreamId, checks::UpstreamHealth},
     tenancy::WorkspaceId,
 };
 

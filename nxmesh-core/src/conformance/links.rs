@@ -12,7 +12,7 @@ use crate::{
     Error, ErrorKind, RevisionNumber, Secret, from_json,
     gateway::{
         ConfigUpdate, DeploymentMode, NewUpstream, NewVirtualHost, Projection, ServerAddress,
-        ServerCheck, ServerChecks, ServerState, Traffic,
+        checks::{ServerCheck, ServerChecks, ServerState, Traffic},
         link::{
             AgentEvent, AgentLink, AgentMessage, Alert, ApplyStatus, Command, CommandAction,
             ConfigStatus, HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerLink,

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     gateway::{
-        ConfigVersion, LabelSelector, Labels, ServerChecks, Traffic, labels,
+        ConfigVersion, LabelSelector, Labels,
+        checks::{ServerChecks, Traffic},
+        labels,
         link::{ApplyStatus, ServerLink},
     },
     tenancy::WorkspaceId,

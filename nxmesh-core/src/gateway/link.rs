@@ -14,7 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     Result, RevisionNumber, Secret,
-    gateway::{AgentId, ConfigUpdate, DeploymentMode, Labels, ServerChecks, Traffic},
+    gateway::{
+        AgentId, ConfigUpdate, DeploymentMode, Labels,
+        checks::{ServerChecks, Traffic},
+    },
 };
 
 /// How many messages may wait in each direction before the sender waits too.

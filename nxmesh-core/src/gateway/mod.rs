@@ -6,6 +6,7 @@ mod area;
 mod certificate;
 mod change_set;
 mod changes;
+pub mod checks;
 mod command;
 mod config;
 pub mod labels;
@@ -17,19 +18,16 @@ pub mod nginx;
 mod projection;
 mod revisions;
 mod selector;
-mod server_checks;
 mod snapshot;
 mod store;
 mod target;
 mod upstream;
-mod upstream_health;
 mod upstreams;
 mod virtual_host;
 mod virtual_hosts;
 
 mod admission;
 mod agent_events;
-mod commit;
 mod conflict;
 mod context;
 mod convergence;
@@ -67,10 +65,6 @@ pub use self::{
     projection::{ConfigUpdate, ConfigVersion, Projection},
     revisions::Revisions,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
-    server_checks::{
-        MAX_CHECK_ERROR, MAX_COUNTED_HOSTS, MAX_TOLD_SERVERS, ServerCheck, ServerChecks,
-        ServerState, Traffic,
-    },
     snapshot::Snapshot,
     store::{
         AgentCount, AgentSecret, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS,
@@ -81,7 +75,6 @@ pub use self::{
         Algorithm, HealthCheck, MAX_FAILS, MAX_KEEPALIVE, MAX_SECONDS, MAX_SERVERS, MAX_THRESHOLD,
         MAX_WEIGHT, NewUpstream, Upstream, UpstreamId, UpstreamServer, UpstreamSpec,
     },
-    upstream_health::{AgentCheck, MAX_SHOWN_AGENTS, ServerHealth, UpstreamHealth},
     upstreams::Upstreams,
     virtual_host::{
         MAX_LOCATIONS, MAX_SERVER_NAMES, NewVirtualHost, ServerNames, VirtualHost, VirtualHostId,

@@ -6,9 +6,10 @@ use crate::{
     Actor, Error, IfMatch, MergePatch, Page, PageRequest, Result, RevisionNumber,
     clock::new_id,
     gateway::{
-        AgentFilter, AgentRecord, GatewayWrite, NewUpstream, Snapshot, Upstream, UpstreamHealth,
-        UpstreamId, UpstreamSpec,
+        AgentFilter, AgentRecord, GatewayWrite, NewUpstream, Snapshot, Upstream, UpstreamId,
+        UpstreamSpec,
         change_set::Edit,
+        checks::UpstreamHealth,
         conflict,
         context::{Context, Decision, Shared},
     },

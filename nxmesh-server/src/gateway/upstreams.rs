@@ -2,7 +2,7 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 use nxmesh_core::{
     Mesh, Page,
-    gateway::{NewUpstream, Upstream, UpstreamHealth},
+    gateway::{NewUpstream, Upstream, checks::UpstreamHealth},
     tenancy::Workspace,
 };
 

@@ -1,7 +1,8 @@
 use nxmesh_core::{
     Clock, SystemClock,
     gateway::{
-        NewLocation, ServerAddress, ServerCheck, ServerChecks, ServerState, Traffic, UpstreamId,
+        NewLocation, ServerAddress, UpstreamId,
+        checks::{ServerCheck, ServerChecks, ServerState, Traffic},
         link::{AgentMessage, HealthReport, NginxStatus},
     },
 };

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use nxmesh_core::gateway::{HealthCheck, MAX_CHECK_ERROR};
+use nxmesh_core::gateway::{HealthCheck, checks::MAX_CHECK_ERROR};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -9,7 +9,7 @@ use std::{
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use nxmesh_core::{
     Clock,
-    gateway::{HealthCheck, ServerChecks},
+    gateway::{HealthCheck, checks::ServerChecks},
 };
 use tokio::{
     sync::Semaphore,

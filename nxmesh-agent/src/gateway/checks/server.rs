@@ -1,7 +1,7 @@
 //! How one server is, by its answers: pure.
 
 use chrono::{DateTime, Utc};
-use nxmesh_core::gateway::{HealthCheck, ServerState};
+use nxmesh_core::gateway::{HealthCheck, checks::ServerState};
 
 /// A server that is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use nxmesh_core::gateway::{
-    HealthCheck, MAX_TOLD_SERVERS, Projection, ServerAddress, ServerCheck, ServerChecks,
-    ServerState, UpstreamId, UpstreamSpec, link::Severity,
+    HealthCheck, Projection, ServerAddress, UpstreamId, UpstreamSpec,
+    checks::{MAX_TOLD_SERVERS, ServerCheck, ServerChecks, ServerState},
+    link::Severity,
 };
 
 use super::server::Server;

@@ -4,8 +4,10 @@ use chrono::DateTime;
 use nxmesh_proto::agent::v1 as proto;
 
 use crate::gateway::{
-    MAX_COUNTED_HOSTS, MAX_TOLD_SERVERS, ServerAddress, ServerCheck, ServerChecks, ServerState,
-    Traffic,
+    ServerAddress,
+    checks::{
+        MAX_COUNTED_HOSTS, MAX_TOLD_SERVERS, ServerCheck, ServerChecks, ServerState, Traffic,
+    },
 };
 
 /// Those that are named as servers are; of too many the first.

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::{
-    AgentId, AgentRecord, AgentState, ServerAddress, ServerCheck, ServerState, UpstreamId,
-    UpstreamSpec,
+    AgentId, AgentRecord, AgentState, ServerAddress, UpstreamId, UpstreamSpec,
+    checks::{ServerCheck, ServerState},
 };
 
 /// How many agents are shown with each server; all are counted.
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::{
         Id, RevisionNumber, from_json,
-        gateway::{AgentName, AgentSpec, AgentStatus, NewUpstream, ServerChecks},
+        gateway::{AgentName, AgentSpec, AgentStatus, NewUpstream, checks::ServerChecks},
     };
 
     fn agent(number: u128, state: Option<ServerState>, failures: u32, alive: bool) -> AgentRecord {
