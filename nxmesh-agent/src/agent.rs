@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     NginxError, ReloadBudget, StateDir,
-    gateway::{Engine, EngineSettings, Nginx},
-    link,
+    gateway::{Checker, Engine, EngineSettings, Nginx},
+    link::{self, Spool},
 };
 
 /// What an agent is told before it begins.
@@ -98,23 +98,30 @@ impl Agent {
         let tasks = Tasks::default();
         // Whoever drops this future stops the agent too.
         let _guard = tasks.stop_on_drop();
+        let spool = Arc::new(Spool::new(Arc::clone(&clock)));
         let engine = EngineSettings {
             mode: settings.mode,
             on_exit: settings.on_exit,
             reloads: settings.reloads,
             clock: Arc::clone(&clock),
+            spool: Arc::clone(&spool),
         };
-        let (engine, reports) = Engine::begin(nginx.clone(), &tasks, engine).await?;
+        let engine = Arc::new(Engine::begin(nginx.clone(), &tasks, engine).await?);
+        let checker = Checker::new(Arc::clone(&engine), Arc::clone(&spool), Arc::clone(&clock));
+        let checks = checker.checks();
+        tasks.spawn(checker.run(tasks.stopping().clone()));
         let link = link::Link {
             dir,
             settings,
             connector,
             clock,
-            engine: Arc::new(engine),
+            engine,
             nginx,
+            checks,
+            spool,
             tasks: tasks.clone(),
         };
-        tasks.spawn(link.run(reports));
+        tasks.spawn(link.run());
         stop.cancelled().await;
         tasks.shutdown().await;
         Ok(())

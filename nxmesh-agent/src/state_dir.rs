@@ -19,7 +19,7 @@ const FOLDERS: [(&str, u32); 4] = [("gen", 0o700), ("run", 0o711), ("logs", 0o70
 ///
 /// `gen/N/` are configurations, `current` links to the one nginx uses, `verified`
 /// to the last one that was proven: as long as the two differ, an apply is under
-/// way. `run/` has process id and status socket, `logs/` what nginx complains of,
+/// way. `run/` has process id, status socket and what failed, `logs/` what nginx complains of,
 /// `tmp/` large bodies, `credential` what lets the agent in, `drift.json` what it does when somebody
 /// else changes a configuration. One agent at a time.
 #[derive(Debug)]
@@ -141,6 +141,10 @@ impl StateDir {
 
     pub(crate) fn error_log(&self) -> PathBuf {
         self.root.join("logs/error.log")
+    }
+
+    pub(crate) fn failed_log(&self) -> PathBuf {
+        self.root.join("run/failed.log")
     }
 
     pub(crate) fn temp_dir(&self) -> PathBuf {

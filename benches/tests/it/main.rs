@@ -1,6 +1,7 @@
 //! All parts together: the reference server and agent as processes, a real nginx.
 
 mod apply;
+mod checks;
 mod cluster;
 mod config;
 mod drift;

@@ -15,7 +15,7 @@ use nxmesh_core::gateway::{
 use super::{
     NginxError,
     attempt::Attempt,
-    engine::Engine,
+    engine::{Engine, MAX_RESTART_PAUSE, TICK},
     generation::{Generation, Identity, prune},
     look::Depth,
     ports,
@@ -66,6 +66,12 @@ impl Engine {
         if self.holds_rotation() {
             return;
         }
+        self.turn_again = None;
+        // Whoever stopped nginx does not want it started: what is out waits until it runs again.
+        if self.stopped {
+            self.turn_again = Some(Instant::now() + MAX_RESTART_PAUSE);
+            return;
+        }
         // What an older agent left has to wait for the next update.
         let Some(content) = self.good().await else { return };
         let wanted = Wanted { content, rotation: Arc::clone(&self.rotation) };
@@ -78,8 +84,13 @@ impl Engine {
             Err(error) => Err(Setback { status: ApplyStatus::Failed, error }),
         };
         match done {
-            Ok(()) => tracing::info!(out = self.rotation.len(), "rotation changed"),
+            Ok(()) => {
+                self.turn_pause = TICK;
+                tracing::info!(out = self.rotation.len(), "rotation changed");
+            }
             Err(Setback { error, .. }) => {
+                self.turn_again = Some(Instant::now() + self.turn_pause);
+                self.turn_pause = (self.turn_pause * 2).min(MAX_RESTART_PAUSE);
                 tracing::error!(error = error.full(), "cannot serve with another rotation");
             }
         }

@@ -14,24 +14,24 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     NginxError, ReloadBudget,
+    apply::blocking,
     drift::Drift,
     error_log::MAX_LOG_BYTES,
-    generation::Identity,
+    generation::{Generation, Identity},
     ledger::Ledger,
     look::Depth,
     nginx::Nginx,
     probe::{self, Counters},
     quarantine::Content,
-    teller::Report,
     wanted::Rotation,
     workers::Draining,
 };
-use crate::{Mode, OnExit};
+use crate::{Mode, OnExit, link::Spool};
 
 /// How often it is looked whether nginx lives.
 pub(super) const TICK: Duration = Duration::from_millis(500);
 /// How long to wait between two tries to start an nginx that does not start.
-const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
 const MAX_WAITING: usize = 64;
 
 /// What nginx is proven to serve, and whether it runs.
@@ -64,6 +64,8 @@ pub(crate) struct EngineSettings {
     pub(crate) on_exit: OnExit,
     pub(crate) reloads: ReloadBudget,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where it tells what it did.
+    pub(crate) spool: Arc<Spool>,
 }
 
 /// Owns nginx.
@@ -77,7 +79,10 @@ pub(crate) struct Engine {
     pub(super) good: Option<(Identity, Content)>,
     /// What is out of rotation, as it was last heard.
     pub(super) rotation: Arc<Rotation>,
-    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) spool: Arc<Spool>,
+    /// When to try again what is out of rotation, and how long to wait after that.
+    pub(super) turn_again: Option<Instant>,
+    pub(super) turn_pause: Duration,
     pub(super) running: watch::Sender<Running>,
     /// When what is held back is tried again.
     pub(super) next_try: Option<Instant>,
@@ -108,7 +113,6 @@ impl EngineHandle {
     }
 
     /// Says which servers should get no requests; of several, the newest only is looked at.
-    #[expect(dead_code, reason = "whoever checks servers says so")]
     pub(crate) fn rotate(&self, out: Rotation) {
         self.rotation.send_if_modified(|it| {
             let differs = **it != out;
@@ -118,9 +122,25 @@ impl EngineHandle {
     }
 
     /// Which servers get no requests: after a restart, those of before.
-    #[expect(dead_code, reason = "whoever checks servers begins with it")]
     pub(crate) fn rotation(&self) -> Arc<Rotation> {
         Arc::clone(&self.rotation.borrow())
+    }
+
+    /// What nginx is proven to serve, as that changes.
+    pub(crate) fn served(&self) -> watch::Receiver<Running> {
+        self.running.clone()
+    }
+
+    /// What nginx is proven to serve now.
+    pub(crate) fn verified(&self) -> Identity {
+        self.running.borrow().verified.clone()
+    }
+
+    /// What was asked for when that was made; `None` when it is not known.
+    pub(crate) async fn kept_update(&self) -> Option<Arc<ConfigUpdate>> {
+        let link = self.nginx.dir().verified();
+        let kept = move || Ok(Generation::behind(&link).and_then(|it| it.content()));
+        blocking(kept).await.ok().flatten().map(|it| it.update)
     }
 
     /// Has a command carried out; the answer is for people.
@@ -135,7 +155,11 @@ impl EngineHandle {
     pub(crate) async fn running(&self) -> Running {
         let known = self.running.borrow().clone();
         let Some(master) = self.nginx.master() else { return known };
-        let counters = probe::counters(&self.nginx.dir().status_socket()).await.ok().flatten();
+        let counters = probe::counters(&self.nginx.dir().status_socket()).await;
+        if counters.is_ok() {
+            self.nginx.note_asked();
+        }
+        let counters = counters.ok().flatten();
         Running {
             pid: Some(master.pid),
             uptime_seconds: master.uptime_seconds(),
@@ -156,9 +180,8 @@ impl Engine {
         nginx: Nginx,
         tasks: &Tasks,
         settings: EngineSettings,
-    ) -> Result<(EngineHandle, mpsc::Receiver<Report>), NginxError> {
-        let (reports, reported) = mpsc::channel(MAX_WAITING);
-        let EngineSettings { mode, on_exit, reloads: budget, clock } = settings;
+    ) -> Result<EngineHandle, NginxError> {
+        let EngineSettings { mode, on_exit, reloads: budget, clock, spool } = settings;
         let attached = mode == Mode::Attached;
         let mut engine = Self {
             nginx: nginx.clone(),
@@ -167,7 +190,9 @@ impl Engine {
             verified: Identity::default(),
             good: None,
             rotation: Arc::default(),
-            reports,
+            spool,
+            turn_again: None,
+            turn_pause: TICK,
             running: watch::Sender::new(Running { attached, ..Running::default() }),
             next_try: None,
             restart_pause: TICK,
@@ -190,7 +215,7 @@ impl Engine {
         let handle = EngineHandle { updates, rotation, commands, running, drift, nginx };
         let asked = Asked { updates: new_updates, rotation: new_rotations, commands: new_commands };
         tasks.spawn(engine.run(asked, tasks.clone(), on_exit));
-        Ok((handle, reported))
+        Ok(handle)
     }
 
     async fn run(mut self, asked: Asked, tasks: Tasks, on_exit: OnExit) {
@@ -244,6 +269,9 @@ impl Engine {
         if !self.stopped && self.next_try.is_some_and(|it| Instant::now() >= it) {
             self.next_try = None;
             self.try_again().await;
+        }
+        if self.turn_again.is_some_and(|it| Instant::now() >= it) {
+            self.turn(Arc::clone(&self.rotation)).await;
         }
         self.rotate_log();
     }

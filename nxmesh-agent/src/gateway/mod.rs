@@ -4,6 +4,7 @@ mod apply;
 mod attached;
 mod attempt;
 mod budget;
+mod checks;
 mod command;
 mod drift;
 mod engine;
@@ -23,14 +24,16 @@ mod quarantine;
 mod recover;
 mod reload;
 mod teller;
+mod traffic;
 mod wanted;
 mod workers;
 
 pub use self::{budget::ReloadBudget, error::NginxError};
 pub(crate) use self::{
+    checks::{Checker, Checks},
     engine::{Engine, EngineHandle, EngineSettings, Running},
-    ledger::Ledger,
     nginx::Nginx,
     probe::Counters,
     teller::Report,
+    traffic::TrafficCounter,
 };

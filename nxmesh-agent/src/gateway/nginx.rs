@@ -4,7 +4,10 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,6 +33,7 @@ pub(crate) struct Nginx {
     pid_file: PathBuf,
     last_reload: Arc<Mutex<Option<Instant>>>,
     known: Arc<Mutex<Option<(Stamp, NginxFacts)>>>,
+    asked: Arc<AtomicU64>,
 }
 
 /// What changes when a program is replaced: device, inode, time of change.
@@ -44,7 +48,8 @@ impl Nginx {
         pid_file: Option<PathBuf>,
     ) -> Self {
         let pid_file = pid_file.unwrap_or_else(|| dir.pid_file());
-        Self { program, user, dir, pid_file, last_reload: Arc::default(), known: Arc::default() }
+        let (last_reload, known, asked) = (Arc::default(), Arc::default(), Arc::default());
+        Self { program, user, dir, pid_file, last_reload, known, asked }
     }
 
     /// When nginx was last told to reload.
@@ -84,6 +89,16 @@ impl Nginx {
         Ok((it.dev(), it.ino(), it.ctime(), it.ctime_nsec()))
     }
 
+    /// Notes that the agent itself asked nginx something, which counts it as any request.
+    pub(super) fn note_asked(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it did.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn place(&self) -> Place {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let connections = limit.maximum.unwrap_or(MAX_CONNECTIONS).clamp(512, MAX_CONNECTIONS);
@@ -91,6 +106,7 @@ impl Nginx {
             status_socket: self.dir.status_socket(),
             pid_file: self.pid_file.clone(),
             error_log: self.dir.error_log(),
+            failed_log: self.dir.failed_log(),
             temp_dir: self.dir.temp_dir(),
             user: self.user.clone(),
             worker_connections: u32::try_from(connections).unwrap_or(u32::MAX),

@@ -62,7 +62,11 @@ impl Nginx {
     }
 
     async fn serves(&self, what: &Identity) -> bool {
-        probe::version(&self.dir().status_socket()).await.is_ok_and(|it| it == what.answer())
+        let answer = probe::version(&self.dir().status_socket()).await;
+        if answer.is_ok() {
+            self.note_asked();
+        }
+        answer.is_ok_and(|it| it == what.answer())
     }
 
     async fn prove(&self, proof: Proof<'_>, patience: Duration) -> Result<(), NginxError> {

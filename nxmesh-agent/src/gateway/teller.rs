@@ -1,11 +1,14 @@
 //! Who is told how an apply goes.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
 
 use nxmesh_core::gateway::{MAX_QUARANTINED, Quarantined, link::ApplyStatus};
-use tokio::sync::mpsc;
 
 use super::{engine::Engine, generation::Identity, quarantine::Content};
+use crate::link::Spool;
 
 /// What an update has come to.
 #[derive(Debug, Clone)]
@@ -22,15 +25,15 @@ pub(crate) struct Report {
 /// Who is told of the steps.
 pub(super) enum Teller {
     /// The server, which asked for this; each step once, however often it is taken.
-    Server { identity: Identity, reports: mpsc::Sender<Report>, told: AtomicU8 },
+    Server { identity: Identity, spool: Arc<Spool>, told: AtomicU8 },
     /// Nobody.
     Silent,
 }
 
 impl Teller {
     pub(super) fn of(engine: &Engine, identity: &Identity) -> Self {
-        let (identity, reports) = (identity.clone(), engine.reports.clone());
-        Self::Server { identity, reports, told: AtomicU8::new(0) }
+        let (identity, spool) = (identity.clone(), Arc::clone(&engine.spool));
+        Self::Server { identity, spool, told: AtomicU8::new(0) }
     }
 
     /// A step is taken.
@@ -49,7 +52,7 @@ impl Teller {
         error_message: String,
         served: Option<&Content>,
     ) {
-        let Self::Server { identity, reports, .. } = self else { return };
+        let Self::Server { identity, spool, .. } = self else { return };
         let held = served.map(|it| it.kept.objects.as_slice()).unwrap_or_default();
         let report = Report {
             identity: identity.clone(),
@@ -59,7 +62,6 @@ impl Teller {
             quarantined: held.iter().take(MAX_QUARANTINED).cloned().collect(),
             quarantined_total: u32::try_from(held.len()).unwrap_or(u32::MAX),
         };
-        // When nobody takes reports, the server asks again: what is proven is in each heartbeat.
-        let _ = reports.try_send(report);
+        spool.report(report);
     }
 }

@@ -9,7 +9,7 @@ use nxmesh_core::{
 use sysinfo::{MemoryRefreshKind, System};
 
 use super::alerts::{Alerts, Meant, Trouble};
-use crate::gateway::{Counters, Ledger, Running};
+use crate::gateway::{Counters, Running};
 
 /// Makes reports; some figures are differences to the one before.
 pub(super) struct Health {
@@ -29,20 +29,18 @@ impl Health {
         Self { system, last: None, alerts: Alerts::default() }
     }
 
+    /// How they are now, and what is wrong and was not told yet.
     pub(super) fn report(
         &mut self,
         running: Running,
-        drift: &Ledger,
         state_dir: &Path,
         clock: &dyn Clock,
-    ) -> HealthReport {
+    ) -> (HealthReport, Vec<Alert>) {
         let meant = if running.attached { Meant::ToBeStarted } else { Meant::ToRun };
-        let mut report = self.figures(running, state_dir);
-        let (drift, changes) = drift.take();
-        (report.drift, report.drift_changes) = (Some(drift), changes);
-        report.alerts =
-            self.alerts.look(&report, meant).into_iter().map(|it| alert(it, clock)).collect();
-        report
+        let report = self.figures(running, state_dir);
+        let alerts = self.alerts.look(&report, meant);
+        let alerts = alerts.into_iter().map(|it| alert(it, clock)).collect();
+        (report, alerts)
     }
 
     fn figures(&mut self, running: Running, state_dir: &Path) -> HealthReport {
@@ -62,10 +60,8 @@ impl Health {
             system: self.system(state_dir),
             config_checksum: verified.checksum,
             config_version: verified.version,
-            alerts: Vec::new(),
-            drift: None,
-            drift_changes: Vec::new(),
             draining_workers: u32::try_from(draining_workers).unwrap_or(u32::MAX),
+            ..HealthReport::default()
         }
     }
 

@@ -2,6 +2,10 @@
 
 mod alerts;
 mod health;
+mod pulse;
+mod spool;
 mod stay;
+mod unheard;
+mod waits;
 
-pub(crate) use self::stay::Link;
+pub(crate) use self::{spool::Spool, stay::Link};

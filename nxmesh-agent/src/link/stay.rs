@@ -1,28 +1,28 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::FuturesUnordered};
 use nxmesh_core::{
     Clock, Error, ErrorKind, Result, Secret, Tasks,
     gateway::link::{
-        AgentEvent, AgentLink, AgentMessage, ApplyStatus, COMMAND_RESULT, Command, ConfigStatus,
-        Connector, Registration, RegistrationAnswer, ServerMessage,
+        AgentEvent, AgentLink, AgentMessage, Alert, ApplyStatus, COMMAND_RESULT, Command,
+        ConfigStatus, Connector, Registration, RegistrationAnswer, ServerMessage,
     },
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, MissedTickBehavior},
-};
+use tokio::time::Instant;
 
-use super::health::Health;
+use super::{
+    pulse::{Pulse, Reports},
+    spool::{Batch, Spool},
+    unheard::Unheard,
+    waits::{Silence, Waits},
+};
 use crate::{
     AgentSettings, StateDir,
-    gateway::{EngineHandle, Nginx, Report},
+    gateway::{Checks, EngineHandle, Nginx, Report},
 };
 
-/// The shortest and the longest wait before dialing again; each is changed by
-/// chance, so that a fleet does not come back as one.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait before dialing again.
 const LAST_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait where nothing was reached: knocking at a closed door costs the server nothing,
 /// and whoever waits longer is away longer than the network was.
@@ -46,20 +46,22 @@ pub(crate) struct Link {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) engine: Arc<EngineHandle>,
     pub(crate) nginx: Nginx,
+    pub(crate) checks: Checks,
+    pub(crate) spool: Arc<Spool>,
     pub(crate) tasks: Tasks,
 }
 
 impl Link {
     /// Dials, stays as long as it goes, and dials again, until told to stop.
-    pub(crate) async fn run(self, mut reports: mpsc::Receiver<Report>) {
+    pub(crate) async fn run(self) {
         let stopping = self.tasks.stopping().clone();
+        let mut reports = self.begin_reports();
         let mut waits = Waits::new(LAST_WAIT);
         let mut waits_unreached = Waits::new(LAST_WAIT_UNREACHED);
-        let mut health = Health::new();
         let mut refused = false;
         loop {
             let began = Instant::now();
-            let connection = self.connection(&mut reports, &mut health, refused);
+            let connection = self.connection(&mut reports, refused);
             let Ended { error: ended, reached } = tokio::select! {
                 ended = connection => ended,
                 () = stopping.cancelled() => return,
@@ -80,12 +82,20 @@ impl Link {
         }
     }
 
-    async fn connection(
-        &self,
-        reports: &mut mpsc::Receiver<Report>,
-        health: &mut Health,
-        refused: bool,
-    ) -> Ended {
+    fn begin_reports(&self) -> Reports {
+        let (pulse, reports, interval) = Pulse::new(
+            Arc::clone(&self.dir),
+            self.nginx.clone(),
+            Arc::clone(&self.engine),
+            self.checks.clone(),
+            Arc::clone(&self.spool),
+            Arc::clone(&self.clock),
+        );
+        self.tasks.spawn(pulse.run(interval, self.tasks.stopping().clone()));
+        reports
+    }
+
+    async fn connection(&self, reports: &mut Reports, refused: bool) -> Ended {
         let late = |_| Error::new(ErrorKind::Unavailable, "the server does not answer");
         let dialed = tokio::time::timeout(PATIENCE_DIALING, self.connector.connect()).await;
         let link = match dialed.map_err(late).flatten() {
@@ -93,7 +103,7 @@ impl Link {
             Err(error) => return Ended { error, reached: false },
         };
         let error = match self.introduce(link, refused).await {
-            Ok((link, heartbeat)) => self.stay(link, heartbeat, reports, health).await,
+            Ok((link, heartbeat)) => self.stay(link, heartbeat, reports).await,
             Err(error) => error,
         };
         Ended { error, reached: true }
@@ -172,21 +182,24 @@ impl Link {
         self.dir.keep_credential(credential).map_err(failed)
     }
 
-    async fn stay(
-        &self,
-        mut link: AgentLink,
-        heartbeat: Duration,
-        reports: &mut mpsc::Receiver<Report>,
-        health: &mut Health,
-    ) -> Error {
-        let mut beat = tokio::time::interval(heartbeat);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut news = self.engine.drift().news();
+    async fn stay(&self, mut link: AgentLink, heartbeat: Duration, reports: &mut Reports) -> Error {
+        self.spool.connected();
+        reports.every(heartbeat);
+        // What is told besides goes with a report of this connection.
+        let mut fresh = false;
+        let mut drifts = self.engine.drift().news();
         let mut commands = FuturesUnordered::new();
         let mut silence = Silence::new(heartbeat);
+        let mut unheard = Unheard::default();
         loop {
+            let mut receipt = None;
             let message = tokio::select! {
                 heard = link.incoming.next() => match heard {
+                    Some(Ok(ServerMessage::Heard)) => {
+                        silence.broken_by(ServerMessage::Heard);
+                        unheard.heard(&self.spool);
+                        continue;
+                    }
                     Some(Ok(message)) => match self.hear(silence.broken_by(message)) {
                         Heard::Nothing => continue,
                         Heard::Say(message) => message,
@@ -201,26 +214,40 @@ impl Link {
                     Some(Err(error)) => return error,
                     None => return Error::new(ErrorKind::Unavailable, "the server closed the connection"),
                 },
-                _ = beat.tick() => self.health(health).await,
+                changed = reports.newest.changed() => {
+                    if changed.is_err() {
+                        return Error::new(ErrorKind::Unavailable, "the agent is stopping");
+                    }
+                    fresh = true;
+                    self.health(reports, Vec::new())
+                }
                 // The sender lives as long as the engine, which this shares.
-                Ok(()) = news.changed() => self.health(health).await,
+                Ok(()) = drifts.changed(), if fresh => self.health(reports, Vec::new()),
+                (batch, taken) = self.spool.next(), if fresh => {
+                    receipt = Some(taken);
+                    match batch {
+                        Batch::Report(report, at) => status(report, at),
+                        Batch::Alerts(alerts) => self.health(reports, alerts),
+                    }
+                }
                 () = silence.too_long() => {
                     return Error::new(ErrorKind::Unavailable, "the server has been silent for three heartbeats");
                 }
-                Some(report) = reports.recv() => self.status(report),
                 Some(done) = commands.next() => done,
             };
+            let reports_health = matches!(message, AgentMessage::Health(_));
             let sent = tokio::time::timeout(PATIENCE, link.outgoing.send(message)).await;
             if !matches!(sent, Ok(Ok(()))) {
                 return Error::new(ErrorKind::Unavailable, "the server does not read");
             }
+            if let Some(receipt) = receipt {
+                self.spool.sent(receipt);
+                unheard.sent(receipt);
+            }
+            if reports_health {
+                unheard.asked(&self.spool);
+            }
         }
-    }
-
-    async fn health(&self, health: &mut Health) -> AgentMessage {
-        let running = self.engine.running().await;
-        let (drift, dir) = (self.engine.drift(), self.dir.root());
-        AgentMessage::Health(health.report(running, drift, dir, self.clock.as_ref()))
     }
 
     fn hear(&self, message: ServerMessage) -> Heard {
@@ -272,20 +299,33 @@ impl Link {
         })
     }
 
-    fn status(&self, report: Report) -> AgentMessage {
-        let Report { identity, status, error_message, checksum, quarantined, quarantined_total } =
-            report;
-        AgentMessage::ConfigStatus(ConfigStatus {
-            config_id: identity.config_id,
-            version: identity.version,
-            status,
-            error_message,
-            applied_at: self.clock.now(),
-            checksum,
-            quarantined,
-            quarantined_total,
-        })
+    /// The newest report, with these alerts. What nginx serves, and what drifts, is looked at now:
+    /// the server takes each report for what is so when it comes.
+    fn health(&self, reports: &Reports, alerts: Vec<Alert>) -> AgentMessage {
+        let mut report = reports.newest.borrow().clone();
+        let verified = self.engine.verified();
+        report.config_checksum = verified.checksum;
+        report.config_version = verified.version;
+        report.alerts = alerts;
+        let (drift, changes) = self.engine.drift().take();
+        (report.drift, report.drift_changes) = (Some(drift), changes);
+        AgentMessage::Health(report)
     }
+}
+
+fn status(report: Report, at: DateTime<Utc>) -> AgentMessage {
+    let Report { identity, status, error_message, checksum, quarantined, quarantined_total } =
+        report;
+    AgentMessage::ConfigStatus(ConfigStatus {
+        config_id: identity.config_id,
+        version: identity.version,
+        status,
+        error_message,
+        applied_at: at,
+        checksum,
+        quarantined,
+        quarantined_total,
+    })
 }
 
 /// How a connection ended.
@@ -293,53 +333,6 @@ struct Ended {
     error: Error,
     /// Whether there was one at all.
     reached: bool,
-}
-
-/// Longer and longer waits.
-struct Waits(ExponentialBackoff);
-
-impl Waits {
-    /// Chance makes each up to twice as long.
-    fn new(longest: Duration) -> Self {
-        let waits = ExponentialBuilder::new()
-            .with_min_delay(FIRST_WAIT / 2)
-            .with_max_delay(longest / 2)
-            .with_jitter()
-            .without_max_times();
-        Self(waits.build())
-    }
-
-    fn next(&mut self) -> Duration {
-        self.0.next().unwrap_or(FIRST_WAIT)
-    }
-}
-
-/// How long nothing was heard. A network that swallows everything, and a server that hangs, are
-/// noticed by nothing else.
-struct Silence {
-    heartbeat: Duration,
-    since: Instant,
-    /// The server says that it hears: only then does its silence mean something.
-    answers: bool,
-}
-
-impl Silence {
-    fn new(heartbeat: Duration) -> Self {
-        Self { heartbeat, since: Instant::now(), answers: false }
-    }
-
-    fn broken_by(&mut self, message: ServerMessage) -> ServerMessage {
-        self.since = Instant::now();
-        self.answers |= message == ServerMessage::Heard;
-        message
-    }
-
-    async fn too_long(&self) {
-        match self.answers {
-            true => tokio::time::sleep_until(self.since + self.heartbeat * 3).await,
-            false => std::future::pending().await,
-        }
-    }
 }
 
 /// What follows from something that was heard.

@@ -360,8 +360,14 @@ pub(crate) async fn served(state: &Path) -> Option<String> {
     body.split(' ').next().map(str::to_owned)
 }
 
+/// Below those that the machine gives to clients: one of these could take it meanwhile.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The text of the header that nginx answers with.

@@ -9,8 +9,10 @@
 
 mod apply;
 mod attached;
+mod backend;
 mod bodies;
 mod budget;
+mod checks;
 mod commands;
 mod drift;
 mod given;

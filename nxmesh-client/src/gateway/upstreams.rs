@@ -1,7 +1,7 @@
 use futures::Stream;
 use nxmesh_core::{
     ETag, MergePatch, Page, PageRequest,
-    gateway::{NewUpstream, Upstream, UpstreamId},
+    gateway::{NewUpstream, Upstream, UpstreamId, checks::UpstreamHealth},
     tenancy::WorkspaceId,
 };
 
@@ -40,6 +40,14 @@ impl Upstreams {
     /// `NOT_FOUND`.
     pub async fn get(&self, id: UpstreamId) -> Result<Upstream> {
         self.client.fetch(Call::get(format!("upstreams/{id}"))).await
+    }
+
+    /// How its servers are, as the agents that have it find them.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn health(&self, id: UpstreamId) -> Result<UpstreamHealth> {
+        self.client.fetch(Call::get(format!("upstreams/{id}/health"))).await
     }
 
     /// Makes one.

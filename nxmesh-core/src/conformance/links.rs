@@ -12,7 +12,8 @@ use crate::{
     Error, ErrorKind, RevisionNumber, Secret, from_json,
     gateway::{
         ConfigUpdate, DeploymentMode, NewUpstream, NewVirtualHost, Projection, Quarantined,
-        ServedKind,
+        ServedKind, ServerAddress,
+        checks::{ServerCheck, ServerChecks, ServerState, Traffic},
         drift::{
             DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind, DriftPolicy, DriftReport,
             DriftedFile,
@@ -81,6 +82,13 @@ pub fn agent_messages() -> Vec<AgentMessage> {
             DriftChange::Ended(DriftEnded { at: at(6), by: DriftEnd::Hand }),
         ],
         draining_workers: 12,
+        checks: checks(),
+        traffic: Traffic {
+            requests: Some(12),
+            failed: 3,
+            failed_by_virtual_host: BTreeMap::from([(id(), 2)]),
+        },
+        messages_dropped: 4,
     };
     let statuses = [
         ApplyStatus::Pending,
@@ -115,6 +123,23 @@ pub fn agent_messages() -> Vec<AgentMessage> {
         .chain(statuses)
         .chain([AgentMessage::Event(event)])
         .collect()
+}
+
+fn checks() -> ServerChecks {
+    let check = |address: &str, state, since, last_error: &str| ServerCheck {
+        upstream_id: id(),
+        address: ServerAddress::parse(address).unwrap(),
+        state,
+        since,
+        last_error: last_error.to_owned(),
+        consecutive_failures: 3,
+    };
+    let servers = vec![
+        check("10.0.0.1:80", ServerState::Unhealthy, Some(at(5)), "connection refused"),
+        check("[::1]:80", ServerState::Healthy, Some(at(6)), ""),
+        check("backend.internal:80", ServerState::Unknown, None, ""),
+    ];
+    ServerChecks { servers, total: 1003 }
 }
 
 /// One of each message of a control plane, with all its fields set.

@@ -5,6 +5,7 @@ use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     gateway::{
         ConfigVersion, LabelSelector, Labels, Quarantined,
+        checks::{ServerChecks, Traffic},
         drift::{self, AgentDrift, DriftPolicy, DriftReport, NewDriftPolicy},
         labels,
         link::{ApplyStatus, ServerLink},
@@ -142,6 +143,16 @@ pub struct AgentHealth {
     /// Old workers of nginx that finish what they began before a reload.
     #[serde(default)]
     pub draining_workers: u32,
+    /// How many requests nginx took since the agent was started; null where nginx was built without
+    /// its counters.
+    #[serde(default)]
+    pub requests: Option<u64>,
+    /// How many of them were answered with a status of 500 or above.
+    #[serde(default)]
+    pub responses_5xx: u64,
+    /// How many messages of the agent were dropped since then, because it was away for too long.
+    #[serde(default)]
+    pub messages_dropped: u64,
 }
 
 /// What became of a configuration.
@@ -228,6 +239,12 @@ pub struct AgentStatus {
     /// What differs on its host; `None` from those that do not tell.
     #[serde(default)]
     pub drift: Option<DriftReport>,
+    /// What its active health checks found.
+    #[serde(default)]
+    pub checks: ServerChecks,
+    /// What its nginx answered since the agent was started.
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 impl AgentStatus {
@@ -304,6 +321,8 @@ impl AgentRecord {
             quarantined,
             quarantined_total,
             drift: differs,
+            checks: _,
+            traffic: _,
         } = self.status;
         let DriftReport { policy: _, files, total } = differs.unwrap_or_default();
         Agent {

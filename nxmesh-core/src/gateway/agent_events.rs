@@ -59,13 +59,14 @@ impl About {
         took: Option<Duration>,
         now: DateTime<Utc>,
     ) -> NewEvent {
-        let ConfigStatus { config_id, version, status, error_message, .. } = report;
+        let ConfigStatus { config_id, version, status, error_message, applied_at, .. } = report;
         let mut data = json!({
             "config_id": config_id,
             "version": version,
             "duration_ms": took.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
             "success": *status == ApplyStatus::Success,
             "status": status,
+            "happened_at": applied_at,
         });
         if !error_message.is_empty() {
             data["error_message"] = json!(cut(error_message));
@@ -110,11 +111,12 @@ impl About {
     /// It has told of trouble.
     pub(crate) fn alerts(self, alerts: &[Alert], now: DateTime<Utc>) -> Vec<NewEvent> {
         let alert = |it: &Alert| {
-            let Alert { id, severity, message, metric, value, timestamp: _ } = it;
+            let Alert { id, severity, message, metric, value, timestamp } = it;
             let mut data = json!({
                 "alert_id": cut(id),
                 "severity": severity,
                 "message": cut(message),
+                "happened_at": timestamp,
             });
             if let Some(metric) = metric {
                 data["metric"] = json!(cut(metric));

@@ -1,7 +1,10 @@
+mod commit;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
+use self::commit::commit_all;
 use crate::{
     Actor, Clock, Error, ErrorKind, Page, PageRequest, Result, Revision, Tasks,
     cache::Cache,
@@ -10,7 +13,6 @@ use crate::{
     gateway::{
         GatewayStore, GatewayWrite, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
         VirtualHostId,
-        commit::commit_all,
         config::Aside,
         fleet::{Fleet, RecentCount},
         queue::Pending,

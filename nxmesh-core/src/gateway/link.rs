@@ -16,6 +16,7 @@ use crate::{
     Result, RevisionNumber, Secret,
     gateway::{
         AgentId, ConfigUpdate, DeploymentMode, Labels, Quarantined,
+        checks::{ServerChecks, Traffic},
         drift::{DriftChange, DriftReport},
     },
 };
@@ -196,6 +197,12 @@ pub struct HealthReport {
     pub drift_changes: Vec<DriftChange>,
     /// Old workers of nginx that finish what they began before a reload.
     pub draining_workers: u32,
+    /// What active health checks found.
+    pub checks: ServerChecks,
+    /// What nginx answered since the agent was started.
+    pub traffic: Traffic,
+    /// How many messages were dropped since then, because the agent was away for too long.
+    pub messages_dropped: u64,
 }
 
 /// How many changes of drift of one report are taken.

@@ -6,6 +6,7 @@ mod area;
 mod certificate;
 mod change_set;
 mod changes;
+pub mod checks;
 mod command;
 mod config;
 pub mod drift;
@@ -29,7 +30,6 @@ mod virtual_hosts;
 
 mod admission;
 mod agent_events;
-mod commit;
 mod conflict;
 mod context;
 mod convergence;

@@ -6,8 +6,10 @@ use crate::{
     Actor, Error, IfMatch, MergePatch, Page, PageRequest, Result, RevisionNumber,
     clock::new_id,
     gateway::{
-        GatewayWrite, NewUpstream, Snapshot, Upstream, UpstreamId, UpstreamSpec,
+        AgentFilter, AgentRecord, GatewayWrite, NewUpstream, Snapshot, Upstream, UpstreamId,
+        UpstreamSpec,
         change_set::Edit,
+        checks::UpstreamHealth,
         conflict,
         context::{Context, Decision, Shared},
     },
@@ -51,6 +53,33 @@ impl Upstreams {
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub async fn get(&self, actor: &Actor, id: UpstreamId) -> Result<Upstream> {
         self.held(actor, id, Permission::Read).await
+    }
+
+    /// How its servers are, as the agents that have it find them.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound).
+    pub async fn health(&self, actor: &Actor, id: UpstreamId) -> Result<UpstreamHealth> {
+        let upstream = self.held(actor, id, Permission::Read).await?;
+        let workspace = upstream.workspace_id;
+        let published = self.context.snapshots.newest(workspace).await?;
+        let alive_since = self.context.alive_since();
+        let all = AgentFilter { state: None, label_selector: None, alive_since };
+        let has = |agent: &&AgentRecord| {
+            let update = published.update_for(agent.spec.id);
+            update.is_some_and(|it| it.projection.upstreams.contains_key(&id))
+        };
+        let mut health = UpstreamHealth::unknown(&upstream.spec);
+        // A page at a time: what all agents of a large fleet tell is much to hold at once.
+        for number in 1.. {
+            let page = PageRequest::new(number, PageRequest::MAX_PER_PAGE)?;
+            let agents = self.context.store.agents(workspace, &all, page).await?.data;
+            if agents.is_empty() {
+                break;
+            }
+            agents.iter().filter(has).for_each(|it| health.note(id, it, alive_since));
+        }
+        Ok(health)
     }
 
     /// The upstream, if the actor may do this there. It says which workspace it is in; what is

@@ -2,7 +2,7 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 use nxmesh_core::{
     Mesh, Page,
-    gateway::{NewUpstream, Upstream},
+    gateway::{NewUpstream, Upstream, checks::UpstreamHealth},
     tenancy::Workspace,
 };
 
@@ -38,6 +38,14 @@ pub(super) async fn get(
     let found = mesh.gateway().upstreams().get(&actor, id).await?;
     let tag = found.etag();
     Ok(Object(found, tag))
+}
+
+pub(super) async fn health(
+    State(mesh): State<Mesh>,
+    Authenticated(actor): Authenticated,
+    IdPath(id): IdPath<Upstream>,
+) -> Result<Json<UpstreamHealth>, ApiError> {
+    Ok(Json(mesh.gateway().upstreams().health(&actor, id).await?))
 }
 
 pub(super) async fn update(

@@ -119,6 +119,7 @@ async fn what_agents_do_is_told_as_the_source_says() {
         assert!(data["duration_ms"].as_u64().is_some(), "{data}");
         assert_eq!(data["success"], false);
         assert_eq!(data["error_message"], "no such host");
+        assert_eq!(data["happened_at"], "1970-01-01T00:00:00Z");
 
         let alert = Alert {
             id: "alert-456".into(),
@@ -137,6 +138,7 @@ async fn what_agents_do_is_told_as_the_source_says() {
                 "agent_id": token.agent_id,
                 "alert_id": "alert-456",
                 "severity": "warning",
+                "happened_at": "1970-01-01T00:00:00Z",
                 "message": "High CPU usage: 85%",
                 "metric": "cpu_percent",
                 "value": 85.0,

@@ -115,6 +115,16 @@ pub struct HealthReport {
     pub drift_changes: ::prost::alloc::vec::Vec<DriftChange>,
     #[prost(uint32, tag = "102")]
     pub draining_workers: u32,
+    /// Additions: what active health checks found, of at most 1000 servers, and of how many there are.
+    #[prost(message, repeated, tag = "110")]
+    pub servers: ::prost::alloc::vec::Vec<ServerCheck>,
+    #[prost(uint32, tag = "111")]
+    pub servers_total: u32,
+    #[prost(message, optional, tag = "112")]
+    pub traffic: ::core::option::Option<Traffic>,
+    /// How many messages were dropped since the agent's start because it was away too long.
+    #[prost(uint64, tag = "113")]
+    pub messages_dropped: u64,
 }
 /// Additions: what somebody else changed of what the agent looks after.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -178,6 +188,40 @@ pub struct DriftEnded {
     /// agent, hand, update
     #[prost(string, tag = "2")]
     pub by: ::prost::alloc::string::String,
+}
+/// Addition: how a server of an upstream is, as the agent finds it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServerCheck {
+    #[prost(string, tag = "1")]
+    pub upstream_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// healthy, unhealthy, unknown
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    /// 0 when it was never asked
+    #[prost(int64, tag = "4")]
+    pub since: i64,
+    #[prost(string, tag = "5")]
+    pub last_error: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "6")]
+    pub consecutive_failures: u32,
+}
+/// Addition: what nginx answered since the agent's start.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Traffic {
+    /// Left out where nginx was built without its counters.
+    #[prost(uint64, optional, tag = "1")]
+    pub requests: ::core::option::Option<u64>,
+    /// Those answered with a status of 500 or above.
+    #[prost(uint64, tag = "2")]
+    pub failed: u64,
+    /// The same by the id of the virtual host, for at most 1000.
+    #[prost(btree_map = "string, uint64", tag = "3")]
+    pub failed_by_virtual_host: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct NginxStatus {

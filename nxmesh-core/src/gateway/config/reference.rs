@@ -71,6 +71,7 @@ pub(super) fn files_of(update: &ConfigUpdate, nginx: &NginxFacts) -> Rendered {
         status_socket: PathBuf::from("run/status.sock"),
         pid_file: PathBuf::from("run/nginx.pid"),
         error_log: PathBuf::from("logs/error.log"),
+        failed_log: PathBuf::from("run/failed.log"),
         temp_dir: PathBuf::from("tmp"),
         user: None,
         worker_connections: 1024,

@@ -56,6 +56,7 @@ pub(super) fn test(program: &Path, projection: Projection) -> (bool, String) {
         status_socket: path("status.sock"),
         pid_file: path("nginx.pid"),
         error_log: path("error.log"),
+        failed_log: path("failed.log"),
         temp_dir: path("tmp"),
         user: None,
         worker_connections: 1024,

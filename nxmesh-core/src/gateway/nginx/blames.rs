@@ -47,6 +47,7 @@ fn shop(more: &Value) -> Projection {
 fn blamed(projection: Projection, facts: &NginxFacts, complaint: &str) -> Vec<Blame> {
     let path = PathBuf::new;
     let place = Place {
+        failed_log: "failed.log".into(),
         status_socket: path(),
         pid_file: path(),
         error_log: path(),

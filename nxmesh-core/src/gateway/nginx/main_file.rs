@@ -50,7 +50,8 @@ fn http(
 ) -> Vec<Directive> {
     let projection = update.projection.as_ref();
     let chosen = &projection.settings.nginx_directives;
-    let mut inside = vec![line("access_log", ["off"]), types()];
+    let mut inside = vec![types()];
+    inside.extend(failed_log(nginx, place));
     // Ours where the workspace does not name them itself.
     inside.extend(defaults(projection, nginx).into_iter().filter(|it| !chosen.contains(&it.name)));
     inside.extend(names_hash(projection));
@@ -79,6 +80,22 @@ fn defaults(projection: &Projection, nginx: &NginxFacts) -> Vec<Directive> {
         lines.push(line("ssl_session_cache", ["shared:nxmesh_tls:10m"]));
     }
     lines
+}
+
+/// A line with port and first name of the virtual host for each answer that failed: to a file, which
+/// a worker never waits for, and which takes all that comes while nobody reads. (A socket takes ten
+/// lines, and with nobody at its other end each line costs one in the error log.)
+fn failed_log(nginx: &NginxFacts, place: &Place) -> Vec<Directive> {
+    if !nginx.keeps("pcre") {
+        return vec![line("access_log", ["off"])];
+    }
+    let failed = vec![line("default", ["0"]), line("~^5", ["1"])];
+    let path = place.failed_log.display().to_string();
+    vec![
+        block("map", ["$status", "$nxmesh_failed"], failed),
+        line("log_format", ["nxmesh_failed", "$server_port:$server_name"]),
+        line("access_log", [&path, "nxmesh_failed", "if=$nxmesh_failed"]),
+    ]
 }
 
 /// Always large enough: with the sizes nginx takes by itself, one more long name
@@ -115,6 +132,7 @@ fn status_server(update: &ConfigUpdate, nginx: &NginxFacts, place: &Place) -> Di
     let version = vec![line("return", ["200".to_owned(), answer])];
     let mut inside = vec![
         line("listen", [format!("unix:{}", place.status_socket.display())]),
+        line("access_log", ["off"]),
         block("location", ["=", VERSION_PATH], version),
     ];
     if nginx.has("http_stub_status_module") {

@@ -15,6 +15,8 @@ pub struct Place {
     pub pid_file: PathBuf,
     /// Where nginx writes what goes wrong.
     pub error_log: PathBuf,
+    /// Where nginx writes a line for each answer with a status of 500 or above.
+    pub failed_log: PathBuf,
     /// Where bodies are kept that are too large for memory.
     pub temp_dir: PathBuf,
     /// As whom workers run; `None` for nginx's own choice.

@@ -34,6 +34,7 @@ fn place() -> Place {
         status_socket: path("run/status.sock"),
         pid_file: path("run/nginx.pid"),
         error_log: path("logs/error.log"),
+        failed_log: path("run/failed.log"),
         temp_dir: path("tmp"),
         user: None,
         worker_connections: 1024,

@@ -59,11 +59,16 @@ pub(super) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: 
         memory_used_mb: report.system.memory_used_bytes / (1024 * 1024),
         config_version: report.config_version,
         draining_workers: report.draining_workers,
+        requests: report.traffic.requests,
+        responses_5xx: report.traffic.failed,
+        messages_dropped: report.messages_dropped,
     });
     status.drift = report.drift.as_ref().map(|it| DriftReport {
         files: it.files.iter().take(MAX_DRIFTED_FILES).map(DriftedFile::named).collect(),
         ..it.clone()
     });
+    status.checks.clone_from(&report.checks);
+    status.traffic.clone_from(&report.traffic);
 }
 
 /// It told what became of a configuration, and so is proven to serve the content with this
@@ -92,14 +97,17 @@ pub(super) fn note_apply(
         }
         ApplyStatus::Failed | ApplyStatus::RolledBack => {}
     }
-    status.last_apply = Some(LastApply {
+    let settled = LastApply {
         config_id: report.config_id.clone(),
         version: report.version,
         status: report.status,
         error_message: report.error_message.clone(),
         at: report.applied_at,
-    });
-    true
+    };
+    // An agent that does not know whether it was heard says it again.
+    let news = status.last_apply.as_ref() != Some(&settled);
+    status.last_apply = Some(settled);
+    news
 }
 
 /// Whether the last apply came to what the one before did, with a part held back.
@@ -141,7 +149,8 @@ mod tests {
         // Sent by another server, which alone knows the content.
         note_apply(&mut status, &report, "ffffffffffffffff", now);
         assert_eq!(status.serving, None);
-        note_apply(&mut status, &report, "0123456789abcdef", now);
+        let news = note_apply(&mut status, &report, "0123456789abcdef", now);
+        assert!(!news, "it was told before");
         let proven = serving(RevisionNumber(7), "0123456789abcdef");
         assert_eq!(status.serving, proven);
         report.status = ApplyStatus::RolledBack;

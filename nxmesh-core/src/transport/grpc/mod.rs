@@ -1,5 +1,6 @@
 //! gRPC, both halves: the service to mount, and how agents dial it.
 
+mod checks;
 mod config;
 mod connector;
 mod drift;

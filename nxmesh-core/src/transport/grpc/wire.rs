@@ -9,6 +9,7 @@ use nxmesh_proto::agent::v1::{
 };
 
 use super::{
+    checks,
     config::{self, from_version, to_version},
     drift,
 };
@@ -193,6 +194,10 @@ pub(super) fn to_health(it: proto::HealthReport) -> HealthReport {
         drift,
         drift_changes,
         draining_workers,
+        servers,
+        servers_total,
+        traffic,
+        messages_dropped,
     } = it;
     let proto::NginxStatus {
         is_running,
@@ -233,6 +238,9 @@ pub(super) fn to_health(it: proto::HealthReport) -> HealthReport {
         drift: drift.map(drift::to_report),
         drift_changes: drift_changes.into_iter().filter_map(drift::to_change).collect(),
         draining_workers,
+        checks: checks::to_checks(servers, servers_total),
+        traffic: checks::to_traffic(traffic.unwrap_or_default()),
+        messages_dropped,
     }
 }
 
@@ -277,6 +285,9 @@ fn from_health(it: HealthReport) -> proto::HealthReport {
         drift,
         drift_changes,
         draining_workers,
+        checks,
+        traffic,
+        messages_dropped,
     } = it;
     let NginxStatus {
         is_running,
@@ -317,6 +328,10 @@ fn from_health(it: HealthReport) -> proto::HealthReport {
         drift: drift.map(drift::from_report),
         drift_changes: drift_changes.into_iter().map(drift::from_change).collect(),
         draining_workers,
+        servers_total: checks.total,
+        servers: checks::from_checks(checks),
+        traffic: Some(checks::from_traffic(traffic)),
+        messages_dropped,
     }
 }
 
