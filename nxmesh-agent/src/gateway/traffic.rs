@@ -125,7 +125,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = Arc::new(StateDir::open(folder.path()).unwrap());
         std::fs::write(dir.failed_log(), "of the agent before\n").unwrap();
-        let nginx = Nginx::new("/nonexistent".into(), None, dir);
+        let nginx = Nginx::new("/nonexistent".into(), None, dir, None);
         (folder, TrafficCounter::begin(nginx.clone()), nginx)
     }
 

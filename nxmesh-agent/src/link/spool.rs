@@ -191,7 +191,14 @@ mod tests {
 
     fn report(spool: &Spool) {
         let (identity, status) = (Default::default(), ApplyStatus::Success);
-        spool.report(Report { identity, status, error_message: String::new() });
+        spool.report(Report {
+            identity,
+            status,
+            error_message: String::new(),
+            checksum: String::new(),
+            quarantined: Vec::new(),
+            quarantined_total: 0,
+        });
     }
 
     /// All that is told now, a text for each message.
