@@ -23,11 +23,9 @@ mod target;
 mod upstream;
 mod upstreams;
 mod virtual_host;
-mod virtual_host_status;
 mod virtual_hosts;
 
 mod admission;
-mod agent_events;
 mod commit;
 mod conflict;
 mod context;
@@ -35,11 +33,10 @@ mod convergence;
 mod dispatch;
 mod fleet;
 mod project;
-mod quarantined;
 mod queue;
+mod reports;
 mod session;
 mod snapshots;
-mod status;
 mod trail;
 
 pub use self::{
@@ -65,7 +62,7 @@ pub use self::{
     },
     names::{ObjectName, ServerAddress, ServerName},
     projection::{ConfigUpdate, ConfigVersion, Projection},
-    quarantined::{MAX_QUARANTINED, Quarantined},
+    reports::{MAX_QUARANTINED, Quarantined, VirtualHostState, VirtualHostStatus},
     revisions::Revisions,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,
@@ -83,6 +80,5 @@ pub use self::{
         MAX_LOCATIONS, MAX_SERVER_NAMES, NewVirtualHost, ServerNames, VirtualHost, VirtualHostId,
         VirtualHostSpec,
     },
-    virtual_host_status::{VirtualHostState, VirtualHostStatus},
     virtual_hosts::VirtualHosts,
 };

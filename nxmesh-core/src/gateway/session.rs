@@ -15,7 +15,6 @@ use crate::{
     gateway::{
         AgentId, AgentState, AgentStatus, MAX_QUARANTINED, SessionId,
         admission::{self, Admission},
-        agent_events::About,
         context::Context,
         convergence::{Convergence, Next},
         fleet::{Order, Outcome, Progress, Seat},
@@ -24,7 +23,7 @@ use crate::{
             Registration, RegistrationAnswer, ServerLink, ServerMessage,
         },
         project::Published,
-        status,
+        reports::{agent_events::About, status},
     },
 };
 
