@@ -112,7 +112,13 @@ async fn a_lock_that_somebody_else_holds_is_told_and_what_was_refused_is_not_don
 async fn a_file_of_the_first_version_opens_with_all_that_is_in_it() {
     let upgrade = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upgrade");
     let answers = std::fs::read_to_string(upgrade.join("schema_1.json")).unwrap();
-    let answers: Value = serde_json::from_str(&answers).unwrap();
+    let mut answers: Value = serde_json::from_str(&answers).unwrap();
+    // Fields that came later have their defaults.
+    answers["agent"]["quarantined"] = json!([]);
+    answers["agent"]["quarantined_total"] = json!(0);
+    for workspace in answers["workspaces"]["data"].as_array_mut().unwrap() {
+        workspace["settings"]["on_refusal"] = json!("quarantine");
+    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mesh.db");
     std::fs::copy(upgrade.join("schema_1.db"), &path).unwrap();

@@ -285,6 +285,8 @@ async fn strict_lets_nothing_through_and_names_it_as_well() -> Result<()> {
     let quarantine = MergePatch::new(json!({"settings": {"on_refusal": "quarantine"}}))?;
     mesh.client.workspaces().update(mesh.workspace, &quarantine).await?;
     wait_for("the good one", PATIENCE, || serves(port, "blog.example")).await?;
+    let field = "locations[0].custom_directives.expires";
+    wait_for_held(&mesh, &[("shop.example", field, false)]).await?;
     assert_eq!(state_of(&mesh, ids[0]).await?.0, VirtualHostState::LeftOut);
     Ok(())
 }

@@ -25,19 +25,17 @@ mod target;
 mod upstream;
 mod upstreams;
 mod virtual_host;
-mod virtual_host_status;
 mod virtual_hosts;
 
 mod admission;
-mod agent_events;
 mod conflict;
 mod context;
 mod convergence;
 mod dispatch;
 mod fleet;
 mod project;
-mod quarantined;
 mod queue;
+mod reports;
 pub(crate) mod session;
 mod snapshots;
 mod trail;
@@ -65,7 +63,7 @@ pub use self::{
     },
     names::{ObjectName, ServerAddress, ServerName},
     projection::{ConfigUpdate, ConfigVersion, Projection},
-    quarantined::{MAX_QUARANTINED, Quarantined},
+    reports::{MAX_QUARANTINED, Quarantined, VirtualHostState, VirtualHostStatus},
     revisions::Revisions,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,
@@ -83,6 +81,5 @@ pub use self::{
         MAX_LOCATIONS, MAX_SERVER_NAMES, NewVirtualHost, ServerNames, VirtualHost, VirtualHostId,
         VirtualHostSpec,
     },
-    virtual_host_status::{VirtualHostState, VirtualHostStatus},
     virtual_hosts::VirtualHosts,
 };

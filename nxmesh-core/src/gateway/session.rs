@@ -2,8 +2,6 @@
 
 mod silence;
 
-mod status;
-
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
@@ -19,7 +17,6 @@ use crate::{
     gateway::{
         AgentId, AgentState, AgentStatus, MAX_QUARANTINED, SessionId,
         admission::{self, Admission},
-        agent_events::About,
         context::Context,
         convergence::{Convergence, Next},
         drift::DriftRecord,
@@ -29,6 +26,7 @@ use crate::{
             MAX_DRIFT_CHANGES, Registration, RegistrationAnswer, ServerLink, ServerMessage,
         },
         project::Published,
+        reports::{agent_events::About, status},
     },
 };
 

@@ -12,7 +12,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::{
     Clock, Result,
     clock::new_id,
-    gateway::{AgentId, AgentStatus, GatewayStore, SessionId, SilentAgent, agent_events::About},
+    gateway::{
+        AgentId, AgentStatus, GatewayStore, SessionId, SilentAgent, reports::agent_events::About,
+    },
 };
 
 /// How many agents are looked at in a round.

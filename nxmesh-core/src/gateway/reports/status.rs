@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// It is connected, and introduced itself.
-pub(super) fn note_registration(
+pub(in crate::gateway) fn note_registration(
     status: &mut AgentStatus,
     registration: Registration,
     now: DateTime<Utc>,
@@ -43,7 +43,11 @@ pub(super) fn note_registration(
 }
 
 /// It reported how it is doing.
-pub(super) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: DateTime<Utc>) {
+pub(in crate::gateway) fn note_health(
+    status: &mut AgentStatus,
+    report: &HealthReport,
+    now: DateTime<Utc>,
+) {
     status.last_seen_at = Some(now);
     status.serving = serving(report.config_version, &report.config_checksum);
     status.health = Some(AgentHealth {
@@ -73,7 +77,7 @@ pub(super) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: 
 
 /// It told what became of a configuration, and so is proven to serve the content with this
 /// checksum. Whether that was final, and so worth writing down.
-pub(super) fn note_apply(
+pub(in crate::gateway) fn note_apply(
     status: &mut AgentStatus,
     report: &ConfigStatus,
     verified: &str,
