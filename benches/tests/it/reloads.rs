@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use futures::{SinkExt, StreamExt};
-use nxmesh_benches::{Load, NginxBinary, TestMesh, free_port};
+use nxmesh_benches::{Load, NginxBinary, TestMesh, free_port, get, wait_for};
 use nxmesh_core::gateway::{NewLocation, NewVirtualHost};
 use tokio::{
     net::TcpListener,
@@ -108,12 +108,17 @@ async fn reloads_under_load(nginx: NginxBinary) -> Result<()> {
         locations: vec![location],
         ..NewVirtualHost::default()
     };
-    let made = mesh.client.virtual_hosts().create(mesh.workspace, &sockets).await?;
+    mesh.client.virtual_hosts().create(mesh.workspace, &sockets).await?;
+    // For a moment old workers answer too, which do not know it.
     let served = || async {
-        let shown = mesh.shown().await;
-        shown.is_ok_and(|it| it.last_apply.is_some_and(|it| it.version >= made.revision))
+        for _ in 0..16 {
+            if !get(port, "localhost", "/").await.is_ok_and(|(status, _)| status != 404) {
+                return false;
+            }
+        }
+        true
     };
-    nxmesh_benches::wait_for("the host for WebSockets", PATIENCE, served).await?;
+    wait_for("the host for WebSockets", PATIENCE, served).await?;
 
     let stop = CancellationToken::new();
     let mut holding = JoinSet::new();
