@@ -202,7 +202,7 @@ impl Link {
                     }
                     Some(Ok(message)) => match self.hear(silence.broken_by(message)) {
                         Heard::Nothing => continue,
-                        Heard::Say(message) => message,
+                        Heard::Refused(status) => AgentMessage::ConfigStatus(*status),
                         Heard::Do(command) if commands.len() >= MAX_COMMANDS => {
                             self.outcome(&command.command_id, Err("too many commands at once".to_owned()))
                         }
@@ -261,7 +261,7 @@ impl Link {
                     format!("this agent does not understand the configuration: {reason}");
                 let applied_at = self.clock.now();
                 let status = ApplyStatus::Failed;
-                Heard::Say(AgentMessage::ConfigStatus(ConfigStatus {
+                Heard::Refused(Box::new(ConfigStatus {
                     config_id,
                     version,
                     status,
@@ -338,6 +338,7 @@ struct Ended {
 /// What follows from something that was heard.
 enum Heard {
     Nothing,
-    Say(AgentMessage),
+    /// A configuration this agent cannot read.
+    Refused(Box<ConfigStatus>),
     Do(Command),
 }
