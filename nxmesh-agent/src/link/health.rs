@@ -57,6 +57,8 @@ impl Health {
             config_checksum: verified.checksum,
             config_version: verified.version,
             alerts: Vec::new(),
+            requests: 0,
+            responses_5xx: 0,
         }
     }
 

@@ -62,6 +62,8 @@ pub fn agent_messages() -> Vec<AgentMessage> {
             value: Some(85.5),
             timestamp: chrono::DateTime::UNIX_EPOCH,
         }],
+        requests: 12,
+        responses_5xx: 3,
     };
     let statuses = [
         ApplyStatus::Pending,

@@ -86,6 +86,10 @@ impl EventType {
     pub const AGENT_CONNECTED: &str = "agent.connected";
     /// The connection of an agent has ended.
     pub const AGENT_DISCONNECTED: &str = "agent.disconnected";
+    /// A connected agent has not served what it should for too long.
+    pub const AGENT_LAGGING: &str = "agent.lagging";
+    /// An agent of which that was told has caught up.
+    pub const AGENT_CONVERGED: &str = "agent.converged";
     /// An agent has told what became of a configuration.
     pub const CONFIG_APPLIED: &str = "config.applied";
     /// An agent has told of trouble.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     gateway::{
-        ConfigVersion, LabelSelector, Labels, labels,
+        AgentConvergence, ConfigState, ConfigVersion, Delivered, LabelSelector, Labels, labels,
         link::{ApplyStatus, ServerLink},
     },
     tenancy::WorkspaceId,
@@ -58,6 +58,9 @@ pub struct Agent {
     /// What became of the last configuration.
     #[serde(default)]
     pub last_apply: Option<LastApply>,
+    /// How far it is from what it should serve.
+    #[serde(default)]
+    pub convergence: AgentConvergence,
     /// The revision that last changed name or labels.
     #[serde(default)]
     pub revision: RevisionNumber,
@@ -125,6 +128,12 @@ pub struct AgentHealth {
     pub memory_used_mb: u64,
     /// The revision that nginx is proven to serve.
     pub config_version: RevisionNumber,
+    /// Requests that were answered since the agent was started.
+    #[serde(default)]
+    pub requests: u64,
+    /// Those of them that were answered with a status of 500 or more.
+    #[serde(default)]
+    pub responses_5xx: u64,
 }
 
 /// What became of a configuration.
@@ -199,6 +208,9 @@ pub struct AgentStatus {
     /// What its nginx is proven to serve; `None` for nothing yet.
     #[serde(default)]
     pub serving: Option<ConfigVersion>,
+    /// What was delivered to it.
+    #[serde(default)]
+    pub delivered: Delivered,
 }
 
 impl AgentStatus {
@@ -234,10 +246,12 @@ pub struct AgentRecord {
 }
 
 impl AgentRecord {
-    /// What is shown of it, if those unheard of since `alive_since` count as gone.
+    /// What is shown of it, if those unheard of since `alive_since` count as gone, and this is
+    /// what it should serve.
     #[must_use]
-    pub fn show(self, alive_since: DateTime<Utc>) -> Agent {
+    pub fn show(self, alive_since: DateTime<Utc>, desired: Option<ConfigState>) -> Agent {
         let state = self.status.state(alive_since);
+        let convergence = self.status.convergence(desired);
         let AgentSpec { id, workspace_id, name, labels, revision, created_at, updated_at } =
             self.spec;
         let AgentStatus {
@@ -252,6 +266,7 @@ impl AgentRecord {
             health,
             last_apply,
             serving: _,
+            delivered: _,
         } = self.status;
         Agent {
             id,
@@ -268,6 +283,7 @@ impl AgentRecord {
             labels,
             health,
             last_apply,
+            convergence,
             revision,
             created_at,
             updated_at,

@@ -9,7 +9,7 @@ use crate::{
     Actor, Clock, Trail,
     events::{EventType, NewEvent},
     gateway::{
-        AgentId, AgentSpec, AgentStatus, Snapshot,
+        AgentConvergence, AgentId, AgentSpec, AgentStatus, ConfigVersion, Snapshot,
         fleet::Outcome,
         link::{Alert, ApplyStatus, ConfigStatus, MAX_ALERTS},
     },
@@ -67,6 +67,36 @@ impl About {
             data["error_message"] = json!(cut(error_message));
         }
         self.event(EventType::CONFIG_APPLIED, data, now)
+    }
+
+    /// It has been behind for too long.
+    pub(crate) fn lagging(self, lag: &AgentConvergence, now: DateTime<Utc>) -> NewEvent {
+        let AgentConvergence { behind_since, desired, verified, attempts, error, .. } = lag;
+        let mut data = json!({
+            "behind_since": behind_since,
+            "desired": desired,
+            "verified": verified,
+            "attempts": attempts,
+        });
+        if let Some(error) = error {
+            data["error_message"] = json!(cut(error));
+        }
+        self.event(EventType::AGENT_LAGGING, data, now)
+    }
+
+    /// It has caught up after that.
+    pub(crate) fn converged(
+        self,
+        serves: Option<&ConfigVersion>,
+        behind_for: Duration,
+        now: DateTime<Utc>,
+    ) -> NewEvent {
+        let data = json!({
+            "revision": serves.map(|it| it.version),
+            "checksum": serves.map(|it| it.checksum.as_str()),
+            "behind_seconds": behind_for.as_secs(),
+        });
+        self.event(EventType::AGENT_CONVERGED, data, now)
     }
 
     /// It has told of trouble.

@@ -185,6 +185,10 @@ pub struct HealthReport {
     pub config_version: RevisionNumber,
     /// What is wrong since the report before; the first [`MAX_ALERTS`] are taken.
     pub alerts: Vec<Alert>,
+    /// Requests that nginx answered since the agent was started.
+    pub requests: u64,
+    /// Those of them that it answered with a status of 500 or more.
+    pub responses_5xx: u64,
 }
 
 /// How many alerts of one report are taken.

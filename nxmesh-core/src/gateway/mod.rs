@@ -1,6 +1,7 @@
 //! Gateway: agents, what they should serve, and how that reaches nginx.
 
 mod agent;
+mod agent_convergence;
 mod agents;
 mod area;
 mod certificate;
@@ -33,6 +34,7 @@ mod context;
 mod convergence;
 mod dispatch;
 mod fleet;
+mod lag;
 mod project;
 mod queue;
 mod session;
@@ -46,7 +48,8 @@ pub use self::{
         AgentStatus, DeploymentMode, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken,
         NginxState, SessionId,
     },
-    agents::{Agents, RegistrationToken, ReloadOutcome},
+    agent_convergence::{AgentConvergence, Answered, ConfigState, Delivered},
+    agents::{AgentQuery, Agents, RegistrationToken, ReloadOutcome},
     area::Gateway,
     certificate::{Certificate, CertificateId},
     change_set::{

@@ -13,12 +13,13 @@ use crate::{
     clock::new_id,
     events::NewEvent,
     gateway::{
-        AgentId, AgentState, AgentStatus, SessionId,
+        AgentId, AgentState, AgentStatus, ConfigState, Delivered, SessionId,
         admission::{self, Admission},
         agent_events::About,
         context::Context,
         convergence::{Convergence, Next},
         fleet::{Order, Outcome, Progress, Seat},
+        lag::{Lag, Tell},
         link::{
             AgentEvent, AgentMessage, COMMAND_RESULT, Command, HealthReport, Incoming,
             Registration, RegistrationAnswer, ServerLink, ServerMessage,
@@ -97,6 +98,7 @@ struct Session {
     outgoing: Outgoing,
     published: watch::Receiver<Arc<Published>>,
     convergence: Convergence,
+    lag: Lag,
     status: AgentStatus,
     id: SessionId,
     /// Whether what is known of the agent is written down.
@@ -124,6 +126,9 @@ impl Session {
             last_apply,
         );
         let about = About::of(&agent.spec, &published.borrow().snapshot);
+        let Delivered { behind_since, told, .. } = agent.status.delivered;
+        let behind = behind_since.and_then(|it| (context.clock.now() - it).to_std().ok());
+        let lag = Lag::new(behind, told, Instant::now());
         let mut session = Self {
             agent: id,
             about,
@@ -131,6 +136,7 @@ impl Session {
             outgoing,
             published,
             convergence,
+            lag,
             status: agent.status,
             id: new_id(context.clock.as_ref()),
             recorded: true,
@@ -167,6 +173,11 @@ impl Session {
 
     async fn serve(mut self, incoming: &mut Incoming<AgentMessage>) -> Error {
         let reason = loop {
+            if self.look()
+                && let Err(error) = self.record().await
+            {
+                break error;
+            }
             self.seat.note(self.progress());
             if let Err(error) = self.step(incoming).await {
                 break error;
@@ -175,6 +186,7 @@ impl Session {
         tracing::info!(agent_id = %self.agent, reason = %reason, "agent disconnected");
         if self.seat.is_ours() {
             self.status.connected = false;
+            self.status.delivered.next_attempt_at = None;
             self.tell([self.about.disconnected(self.ending, self.context.clock.now())]);
             // Whoever took over meanwhile is not disturbed by this.
             let _ = self.record().await;
@@ -184,17 +196,62 @@ impl Session {
 
     fn progress(&self) -> Progress {
         let state = self.status.state(self.context.alive_since());
-        Progress { degraded: state == AgentState::Degraded, behind: self.convergence.behind() }
+        Progress {
+            degraded: state == AgentState::Degraded,
+            behind: self.convergence.behind(),
+            behind_since: self.lag.since(),
+        }
+    }
+
+    /// Looks whether the agent serves what it should. Whether there is something to tell of it.
+    fn look(&mut self) -> bool {
+        let told = self.lag.look(self.convergence.behind().is_some(), Instant::now());
+        self.note_delivered();
+        let Some(told) = told else { return false };
+        let now = self.context.clock.now();
+        let event = match told {
+            Tell::Lagging => {
+                let published = Arc::clone(&self.published.borrow());
+                let desired = published.update_for(self.agent);
+                let desired = desired.map(|it| ConfigState::of(&it, now));
+                self.about.lagging(&self.status.convergence(desired), now)
+            }
+            Tell::Converged(after) => {
+                self.about.converged(self.status.serving.as_ref(), after, now)
+            }
+        };
+        self.tell([event]);
+        true
+    }
+
+    /// Brings what is to be written down about deliveries up to date.
+    fn note_delivered(&mut self) {
+        let (now, instant) = (self.context.clock.now(), Instant::now());
+        let delivered = &mut self.status.delivered;
+        match self.lag.since() {
+            Some(_) => {
+                delivered.behind_since.get_or_insert(now);
+            }
+            None => delivered.behind_since = None,
+        }
+        delivered.told = self.lag.told();
+        delivered.attempts = self.convergence.failures();
+        let wait = self.convergence.not_before().map(|it| it.saturating_duration_since(instant));
+        delivered.next_attempt_at = wait.map(|it| now + it);
     }
 
     async fn step(&mut self, incoming: &mut Incoming<AgentMessage>) -> Result<()> {
         let due = match self.convergence.next(Instant::now()) {
-            Next::Send(update) => return self.send(ServerMessage::Config(update)).await,
+            Next::Send(update) => {
+                let sent = ConfigState::of(&update, self.context.clock.now());
+                self.status.delivered.sent = Some(sent);
+                return self.send(ServerMessage::Config(update)).await;
+            }
             Next::WaitUntil(due) => Some(due),
             Next::Rest => None,
         };
         let silent = self.last_heard + self.context.heartbeat_interval * 3;
-        let wake = due.map_or(silent, |due| due.min(silent));
+        let wake = due.into_iter().chain(self.lag.due()).fold(silent, Instant::min);
         let ended = |message: &str| Err(Error::new(ErrorKind::Unavailable, message));
         let (ending, step) = tokio::select! {
             biased;
@@ -253,16 +310,21 @@ impl Session {
                 self.convergence.reported(&report.config_checksum, report.config_version);
                 status::note_health(&mut self.status, &report, now);
                 self.tell(self.about.alerts(&report.alerts, now));
+                self.look();
                 self.record().await
             }
             AgentMessage::ConfigStatus(report) => {
                 let (now, took) = (self.context.clock.now(), Instant::now());
                 let took = self.convergence.under_way(&report.config_id, took);
+                if let Some(update) = self.convergence.known(&report.config_id) {
+                    status::note_progress(&mut self.status, &report, update, now);
+                }
                 self.convergence.settled(&report, Instant::now(), rand::random());
                 let verified = self.convergence.verified();
                 match status::note_apply(&mut self.status, &report, verified, now) {
                     true => {
                         self.tell([self.about.applied(&report, took, now)]);
+                        self.look();
                         self.record().await
                     }
                     false => Ok(()),

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     RevisionNumber,
     gateway::{
-        AgentHealth, AgentStatus, ConfigUpdate, ConfigVersion, LastApply, NginxState,
+        AgentHealth, AgentStatus, ConfigState, ConfigUpdate, ConfigVersion, LastApply, NginxState,
         link::{ApplyStatus, ConfigStatus, HealthReport, Registration},
     },
 };
@@ -37,13 +37,12 @@ pub(crate) fn note_registration(
     status.capabilities = capabilities;
     status.deployment_mode = deployment_mode;
     status.nginx_version = nginx_version;
-    status.serving = serving(config_version, &config_checksum);
+    status.serves(serving(config_version, &config_checksum), now);
 }
 
 /// It reported how it is doing.
 pub(crate) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: DateTime<Utc>) {
     status.last_seen_at = Some(now);
-    status.serving = serving(report.config_version, &report.config_checksum);
     status.health = Some(AgentHealth {
         nginx_status: if report.nginx.is_running {
             NginxState::Running
@@ -56,7 +55,28 @@ pub(crate) fn note_health(status: &mut AgentStatus, report: &HealthReport, now: 
         cpu_percent: report.system.cpu_percent,
         memory_used_mb: report.system.memory_used_bytes / (1024 * 1024),
         config_version: report.config_version,
+        requests: report.requests,
+        responses_5xx: report.responses_5xx,
     });
+    status.serves(serving(report.config_version, &report.config_checksum), now);
+}
+
+/// It told how far it has come with this update.
+pub(crate) fn note_progress(
+    status: &mut AgentStatus,
+    report: &ConfigStatus,
+    update: &ConfigUpdate,
+    now: DateTime<Utc>,
+) {
+    let delivered = &mut status.delivered;
+    let same = |it: &ConfigState| it.revision == update.version && it.checksum == update.checksum;
+    let again = report.status == ApplyStatus::Pending;
+    if again || !delivered.acknowledged.as_ref().is_some_and(same) {
+        delivered.acknowledged = Some(ConfigState::of(update, now));
+    }
+    if matches!(report.status, ApplyStatus::Failed | ApplyStatus::RolledBack) {
+        delivered.failed = Some(ConfigState::of(update, now));
+    }
 }
 
 /// It told what became of a configuration, and so is proven to serve the content with this
@@ -77,7 +97,7 @@ pub(crate) fn note_apply(
             // An update that this server did not send has a checksum it does not know: the
             // next report says it.
             if report.config_id == ConfigUpdate::id(report.version, verified) {
-                status.serving = serving(report.version, verified);
+                status.serves(serving(report.version, verified), now);
             }
         }
         ApplyStatus::Failed | ApplyStatus::RolledBack => {}

@@ -27,6 +27,10 @@ pub(crate) fn routes() -> Routes {
         .describe("Without their health.")
         .query::<StateFilter>("state", "Only those in this state.")
         .query::<LabelSelector>("label_selector", "Only those whose labels match.")
+        .query::<bool>(
+            "lagging",
+            "Only those that are not proven to serve what they should, or only those that are.",
+        )
         .on(Method::POST, "/workspaces/{id}/agents/tokens", AGENTS, agents::create_token)
         .says("Let an agent in")
         .describe(

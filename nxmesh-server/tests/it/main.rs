@@ -13,6 +13,7 @@ mod api_keys;
 mod audit_log;
 mod auth;
 mod changes;
+mod convergence;
 mod envelope;
 mod events;
 mod fuzz;

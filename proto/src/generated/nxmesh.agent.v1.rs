@@ -107,6 +107,12 @@ pub struct HealthReport {
     pub config_version: i64,
     #[prost(message, repeated, tag = "5")]
     pub alerts: ::prost::alloc::vec::Vec<Alert>,
+    /// Requests answered since the agent was started.
+    #[prost(uint64, tag = "110")]
+    pub requests: u64,
+    /// Those of them answered with a status of 500 or more.
+    #[prost(uint64, tag = "111")]
+    pub responses_5xx: u64,
 }
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct NginxStatus {

@@ -177,7 +177,15 @@ fn from_answer(it: &RegistrationAnswer) -> proto::RegistrationResponse {
 }
 
 pub(super) fn to_health(it: proto::HealthReport) -> HealthReport {
-    let proto::HealthReport { nginx, system, config_checksum, config_version, alerts } = it;
+    let proto::HealthReport {
+        nginx,
+        system,
+        config_checksum,
+        config_version,
+        alerts,
+        requests,
+        responses_5xx,
+    } = it;
     let proto::NginxStatus {
         is_running,
         pid,
@@ -214,6 +222,8 @@ pub(super) fn to_health(it: proto::HealthReport) -> HealthReport {
         config_checksum,
         config_version: to_version(config_version),
         alerts: alerts.into_iter().map(to_alert).collect(),
+        requests,
+        responses_5xx,
     }
 }
 
@@ -249,7 +259,15 @@ fn from_alert(it: Alert) -> proto::Alert {
 }
 
 fn from_health(it: HealthReport) -> proto::HealthReport {
-    let HealthReport { nginx, system, config_checksum, config_version, alerts } = it;
+    let HealthReport {
+        nginx,
+        system,
+        config_checksum,
+        config_version,
+        alerts,
+        requests,
+        responses_5xx,
+    } = it;
     let NginxStatus {
         is_running,
         pid,
@@ -286,6 +304,8 @@ fn from_health(it: HealthReport) -> proto::HealthReport {
         config_checksum,
         config_version: from_version(config_version),
         alerts: alerts.into_iter().map(from_alert).collect(),
+        requests,
+        responses_5xx,
     }
 }
 
