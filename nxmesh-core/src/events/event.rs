@@ -95,6 +95,17 @@ impl EventType {
     /// An agent has told of trouble.
     pub const HEALTH_ALERT: &str = "health.alert";
 
+    /// Agents of a wave of a rollout are sent its revision.
+    pub const ROLLOUT_WAVE_STARTED: &str = "rollout.wave_started";
+    /// A wave of a rollout was well for as long as it had to be.
+    pub const ROLLOUT_WAVE_FINISHED: &str = "rollout.wave_finished";
+    /// A gate of a rollout closed: its agents are taken back.
+    pub const ROLLOUT_HALTED: &str = "rollout.halted";
+    /// All agents are on the revision of a rollout.
+    pub const ROLLOUT_COMPLETED: &str = "rollout.completed";
+    /// A rollout was ended by somebody, or with staged delivery.
+    pub const ROLLOUT_ABORTED: &str = "rollout.aborted";
+
     /// An API key was revoked.
     pub const API_KEY_REVOKED: &str = "api_key.revoked";
 

@@ -17,6 +17,8 @@ mod names;
 pub mod nginx;
 mod projection;
 mod revisions;
+mod rollout;
+mod rollouts;
 mod selector;
 mod snapshot;
 mod store;
@@ -67,11 +69,16 @@ pub use self::{
     names::{ObjectName, ServerAddress, ServerName},
     projection::{ConfigUpdate, ConfigVersion, Projection},
     revisions::Revisions,
+    rollout::{
+        DeliveryRecord, Gates, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout, NewWave, Rollout,
+        RolloutId, RolloutMark, RolloutState, Wave, WaveAgents, WaveFigures, WaveState,
+    },
+    rollouts::Rollouts,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,
     store::{
-        AgentCount, AgentSecret, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS,
-        Moved, News, Step, Writes,
+        AgentCount, AgentSecret, GatewayChange, GatewayStore, GatewayWrite, MAX_ROLLOUTS,
+        MAX_WAITING_COMMANDS, Moved, News, Step, Writes,
     },
     target::{MAX_NAMED_AGENTS, NewTargetAgents, TargetAgents},
     upstream::{

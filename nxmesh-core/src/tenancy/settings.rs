@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    FieldCode, Path, Problems,
+    FieldCode, Path, Problems, RevisionNumber,
     directive::{Context, Directives},
     problems::Malformed,
     text::text_type,
@@ -27,6 +27,49 @@ pub struct Settings {
     /// What nginx's workers find in their environment.
     #[serde(default)]
     pub env_vars: BTreeMap<EnvName, EnvValue>,
+    /// When agents get what is changed.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// The revision that made delivery staged: agents stay on it until a rollout brings a newer
+    /// one. Nothing while delivery is immediate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged_since: Option<RevisionNumber>,
+}
+
+/// When agents get what is changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Delivery {
+    /// At once.
+    #[default]
+    Immediate,
+    /// By rollouts.
+    Staged,
+}
+
+/// What of [`Settings`] nginx serves by: it names their content.
+#[derive(Serialize)]
+pub(crate) struct ServedSettings<'a> {
+    nginx_directives: &'a Directives,
+    env_vars: &'a BTreeMap<EnvName, EnvValue>,
+}
+
+impl Settings {
+    /// What nginx serves by.
+    pub(crate) const fn served(&self) -> ServedSettings<'_> {
+        let Self { nginx_directives, env_vars, delivery: _, staged_since: _ } = self;
+        ServedSettings { nginx_directives, env_vars }
+    }
+
+    /// The same as what `before` becomes at this revision.
+    pub(crate) fn after(self, before: &Self, revision: RevisionNumber) -> Self {
+        let staged_since = match self.delivery {
+            Delivery::Immediate => None,
+            Delivery::Staged => before.staged_since.or(Some(revision)),
+        };
+        Self { staged_since, ..self }
+    }
 }
 
 /// What a caller writes of [`Settings`].
@@ -41,6 +84,9 @@ pub struct NewSettings {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<EnvName, EnvValue>))]
     pub env_vars: BTreeMap<String, String>,
+    /// See [`Settings::delivery`].
+    #[serde(default)]
+    pub delivery: Delivery,
 }
 
 text_type! {
@@ -69,15 +115,17 @@ impl NewSettings {
             let name = problems.take(&at, EnvName::parse(name.as_str()));
             name.zip(value)
         });
-        Settings { nginx_directives, env_vars: env_vars.collect() }
+        let env_vars = env_vars.collect();
+        let delivery = self.delivery;
+        Settings { nginx_directives, env_vars, delivery, staged_since: None }
     }
 }
 
 impl From<Settings> for NewSettings {
     fn from(settings: Settings) -> Self {
-        let Settings { nginx_directives, env_vars } = settings;
+        let Settings { nginx_directives, env_vars, delivery, staged_since: _ } = settings;
         let env_vars = env_vars.into_iter().map(|(name, value)| (name.into(), value.into()));
-        Self { nginx_directives: nginx_directives.into(), env_vars: env_vars.collect() }
+        Self { nginx_directives: nginx_directives.into(), env_vars: env_vars.collect(), delivery }
     }
 }
 

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::{
-    Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Revision, Trail,
+    Actor, Error, ErrorKind, IfMatch, MergePatch, Page, PageRequest, Result, Revision,
+    RevisionNumber, Trail,
     clock::new_id,
     tenancy::{
         AuditedObject, Cascade, Context, NewWorkspace, OrganizationId, Organizations, Permission,
-        Role, TenancyChange, Workspace, WorkspaceId, access,
+        Role, Settings, TenancyChange, Workspace, WorkspaceId, access,
     },
     trail::{Became, Deed},
 };
@@ -95,6 +96,7 @@ impl Workspaces {
     ) -> Result<Workspace> {
         self.organizations().held(actor, of, Permission::WriteWorkspaces).await?;
         let (name, slug, settings) = new.parse()?;
+        let settings = settings.after(&Settings::default(), RevisionNumber::default());
         let clock = self.context.clock.as_ref();
         let now = clock.now();
         let workspace = Workspace {
@@ -142,6 +144,7 @@ impl Workspaces {
                 created_at: now,
             };
             let number = revision.number;
+            let settings = settings.after(&current.settings, number);
             let before = current.clone();
             let workspace =
                 Workspace { name, slug, settings, revision: number, updated_at: now, ..current };

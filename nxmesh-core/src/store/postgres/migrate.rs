@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_events.sql"),
     include_str!("migrations/0006_idempotency.sql"),
     include_str!("migrations/0007_history.sql"),
+    include_str!("migrations/0011_rollouts.sql"),
 ];
 /// Names the lock that servers which start at once take in turn.
 const LOCK: i64 = 0x6e78_6d65_7368;

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_events.sql"),
     include_str!("migrations/0006_idempotency.sql"),
     include_str!("migrations/0007_history.sql"),
+    include_str!("migrations/0011_rollouts.sql"),
 ];
 
 /// Brings the schema up to date, each step whole or not at all.

@@ -338,12 +338,14 @@ fn from_certificate(id: String, it: &Certificate) -> proto::Certificate {
 fn to_settings(it: proto::GlobalSettings) -> Result<Settings> {
     let proto::GlobalSettings { nginx_directives, env_vars } = it;
     let mut problems = Problems::default();
-    let settings = NewSettings { nginx_directives, env_vars }.parse(&Path::root(), &mut problems);
+    let settings = NewSettings { nginx_directives, env_vars, ..NewSettings::default() };
+    let settings = settings.parse(&Path::root(), &mut problems);
     problems.finish(settings)
 }
 
 fn from_settings(it: Settings) -> proto::GlobalSettings {
-    let NewSettings { nginx_directives, env_vars } = it.into();
+    // When it is delivered is no business of the agent.
+    let NewSettings { nginx_directives, env_vars, delivery: _ } = it.into();
     proto::GlobalSettings { nginx_directives, env_vars }
 }
 
