@@ -14,7 +14,7 @@ use crate::{
     events::{EventType, NewEvent},
     from_json,
     gateway::{
-        AgentName, AgentSecret, AgentSpec, GatewayChange, GatewayWrite, Gates, Labels, NewUpstream,
+        AgentName, AgentSecret, AgentSpec, Gates, GatewayChange, GatewayWrite, Labels, NewUpstream,
         NewVirtualHost, Rollout, RolloutState, Step, Upstream, VirtualHost, Wave, WaveAgents,
         WaveFigures, WaveState,
     },

@@ -16,9 +16,7 @@ use super::{
 use crate::{
     PageRequest, Revision, RevisionNumber, Trail,
     events::EventId,
-    gateway::{
-        DeliveryRecord, MAX_ROLLOUTS, News, Rollout, RolloutMark, RolloutState, WaveState,
-    },
+    gateway::{DeliveryRecord, MAX_ROLLOUTS, News, Rollout, RolloutMark, RolloutState, WaveState},
     store::Stores,
     tenancy::{Cascade, Delivery, Settings, TenancyChange, WorkspaceId},
 };

@@ -70,8 +70,9 @@ pub use self::{
     projection::{ConfigUpdate, ConfigVersion, Projection},
     revisions::Revisions,
     rollout::{
-        DeliveryRecord, Gates, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout, NewWave, Rollout,
-        RolloutId, RolloutMark, RolloutState, Wave, WaveAgents, WaveFigures, WaveState,
+        DeliveryRecord, Gates, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout,
+        NewWave, Rollout, RolloutId, RolloutMark, RolloutState, Wave, WaveAgents, WaveFigures,
+        WaveState,
     },
     rollouts::Rollouts,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},

@@ -59,12 +59,7 @@ impl Rollouts {
     /// [`Forbidden`](ErrorKind::Forbidden), [`Invalid`](ErrorKind::Invalid), also when there is
     /// no such revision; [`Conflict`](ErrorKind::Conflict) while delivery is immediate, or
     /// another rollout is under way.
-    pub async fn start(
-        &self,
-        actor: &Actor,
-        of: WorkspaceId,
-        new: NewRollout,
-    ) -> Result<Rollout> {
+    pub async fn start(&self, actor: &Actor, of: WorkspaceId, new: NewRollout) -> Result<Rollout> {
         self.context.check(actor, of, Permission::WriteServed).await?;
         let plan = new.parse()?;
         for _ in 0..MAX_ATTEMPTS {
@@ -234,12 +229,7 @@ impl Rollouts {
         problems.finish(revision)
     }
 
-    async fn found(
-        &self,
-        actor: &Actor,
-        id: RolloutId,
-        permission: Permission,
-    ) -> Result<Rollout> {
+    async fn found(&self, actor: &Actor, id: RolloutId, permission: Permission) -> Result<Rollout> {
         let missing = || Error::not_found("rollout", id);
         let rollout = self.context.store.rollout(id).await?.ok_or_else(missing)?;
         let checked = self.context.check(actor, rollout.workspace_id, permission).await;

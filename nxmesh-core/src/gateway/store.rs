@@ -110,10 +110,7 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     async fn delivery(&self, of: WorkspaceId) -> Result<Option<DeliveryRecord>>;
 
     /// How far the rollouts of these workspaces are; those without any are left out.
-    async fn rollout_marks(
-        &self,
-        of: &[WorkspaceId],
-    ) -> Result<HashMap<WorkspaceId, RolloutMark>>;
+    async fn rollout_marks(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RolloutMark>>;
 
     /// Adds a rollout of version 1, or puts one in place of the version before; the trail is
     /// recorded with it, and it is announced. Answers `false`, and changes nothing, when that is

@@ -18,7 +18,8 @@ use crate::{
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
         CommandId, CommandOutcome, DeliveryRecord, GatewayChange, GatewayStore, News, Rollout,
-        RolloutId, RolloutMark, SessionId, Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        RolloutId, RolloutMark, SessionId, Snapshot, Upstream, UpstreamId, VirtualHost,
+        VirtualHostId, Writes,
     },
     store::Stores,
     tenancy::{

@@ -43,9 +43,8 @@ pub use self::{
     password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHash},
     role::Role,
     settings::{
-        Delivery,
-        EnvName, EnvValue, MAX_ENV_NAME_BYTES, MAX_ENV_VALUE_BYTES, MAX_ENV_VARS, NewSettings,
-        Settings,
+        Delivery, EnvName, EnvValue, MAX_ENV_NAME_BYTES, MAX_ENV_VALUE_BYTES, MAX_ENV_VARS,
+        NewSettings, Settings,
     },
     signing_key::{SealedSigningKey, SigningKey},
     slug::{MAX_SLUG_CHARS, Slug},

@@ -27,6 +27,7 @@ mod openapi;
 mod organizations;
 mod previews;
 mod revisions;
+mod rollouts;
 mod upstreams;
 mod virtual_hosts;
 mod workspaces;

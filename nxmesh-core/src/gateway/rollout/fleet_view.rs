@@ -41,8 +41,7 @@ pub(in crate::gateway) fn view_of(
     alive_since: DateTime<Utc>,
 ) -> AgentView {
     let status = &agent.status;
-    let connected =
-        matches!(status.state(alive_since), AgentState::Online | AgentState::Degraded);
+    let connected = matches!(status.state(alive_since), AgentState::Online | AgentState::Degraded);
     let health = status.health.as_ref();
     let stopped = health.is_some_and(|it| it.nginx_status == NginxState::Stopped);
     let delivered = &status.delivered;

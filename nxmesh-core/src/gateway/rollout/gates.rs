@@ -10,9 +10,8 @@ const MAX_WORDS: usize = 300;
 
 /// How the agents of a wave are.
 pub(super) fn figures(rollout: &Rollout, wave: &Wave, members: &[&AgentView]) -> WaveFigures {
-    let count = |meant: &dyn Fn(&AgentView) -> bool| {
-        members.iter().filter(|it| meant(it)).count() as u64
-    };
+    let count =
+        |meant: &dyn Fn(&AgentView) -> bool| members.iter().filter(|it| meant(it)).count() as u64;
     let moved = || members.iter().filter(|it| it.moved_in(wave));
     let sum = |of: fn(&AgentView) -> Answered| {
         moved().map(|it| of(it)).fold(Answered::default(), Answered::plus)

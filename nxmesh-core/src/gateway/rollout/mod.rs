@@ -10,13 +10,9 @@ mod steps;
 mod trail;
 mod types;
 
-pub use self::{
-    delivery::{DeliveryRecord, RolloutMark},
-    new::{MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout, NewWave},
-    types::{
-        Gates, Rollout, RolloutId, RolloutState, Wave, WaveAgents, WaveFigures, WaveState,
-    },
-};
+#[cfg(test)]
+mod tests;
+
 pub(super) use self::{
     controller::{fleet, run},
     fleet_view::{AgentView, view_of},
@@ -24,4 +20,9 @@ pub(super) use self::{
     plan::Members,
     steps::{live, start, take_back},
     trail::{about, events},
+};
+pub use self::{
+    delivery::{DeliveryRecord, RolloutMark},
+    new::{MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout, NewWave},
+    types::{Gates, Rollout, RolloutId, RolloutState, Wave, WaveAgents, WaveFigures, WaveState},
 };

@@ -12,6 +12,9 @@ pub const MAX_WAVES: usize = 20;
 /// For how long a wave may soak: a week.
 pub const MAX_SOAK_SECONDS: u64 = 7 * 24 * 3600;
 
+/// The largest number in a gate.
+pub const MAX_GATE: u64 = 1_000_000;
+
 /// What a caller writes of a rollout.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,11 +60,11 @@ pub struct NewWave {
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewGates {
-    /// See [`Gates::max_failed_applies`].
+    /// See [`Gates::max_failed_applies`]: 1,000,000 at most.
     pub max_failed_applies: u64,
     /// See [`Gates::max_5xx_percent`]: 0 to 100.
     pub max_5xx_percent: f64,
-    /// See [`Gates::min_requests`].
+    /// See [`Gates::min_requests`]: 1,000,000 at most.
     pub min_requests: u64,
 }
 
@@ -96,10 +99,18 @@ impl NewRollout {
             parsed.extend(wave.parse(&at.index(index), &mut problems));
         }
         let NewGates { max_failed_applies, max_5xx_percent, min_requests } = gates;
+        let at = root.field("gates");
         if !(0.0..=100.0).contains(&max_5xx_percent) {
-            let at = root.field("gates");
             let message = "must be from 0 to 100";
             problems.add(&at.field("max_5xx_percent"), FieldCode::OutOfRange, message);
+        }
+        for (name, value) in
+            [("max_failed_applies", max_failed_applies), ("min_requests", min_requests)]
+        {
+            if value > MAX_GATE {
+                let message = format!("must be {MAX_GATE} at most");
+                problems.add(&at.field(name), FieldCode::OutOfRange, message);
+            }
         }
         let gates = Gates { max_failed_applies, max_5xx_percent, min_requests };
         problems.finish(RolloutPlan { revision, waves: parsed, gates, message })
@@ -204,9 +215,14 @@ mod tests {
                 json!({"message": "m", "waves": [{"percent": 1, "soak_seconds": MAX_SOAK_SECONDS + 1}]}),
                 "waves[0].soak_seconds",
             ),
+            (json!({"message": "m", "gates": {"max_5xx_percent": 100.1}}), "gates.max_5xx_percent"),
             (
-                json!({"message": "m", "gates": {"max_5xx_percent": 100.1}}),
-                "gates.max_5xx_percent",
+                json!({"message": "m", "gates": {"min_requests": MAX_GATE + 1}}),
+                "gates.min_requests",
+            ),
+            (
+                json!({"message": "m", "gates": {"max_failed_applies": MAX_GATE + 1}}),
+                "gates.max_failed_applies",
             ),
         ];
         for (body, field) in bad {

@@ -99,12 +99,7 @@ pub(in crate::gateway) fn take_back(
     rollout.ended_at = Some(now);
 }
 
-fn go_on(
-    rollout: &mut Rollout,
-    fleet: &[AgentView],
-    now: DateTime<Utc>,
-    told: &mut Vec<Told>,
-) {
+fn go_on(rollout: &mut Rollout, fleet: &[AgentView], now: DateTime<Utc>, told: &mut Vec<Told>) {
     while let Some(at) = rollout.current() {
         let figures = figures_of(rollout, at, fleet);
         let nobody = figures.agents == 0;
@@ -175,7 +170,10 @@ fn members<'a>(rollout: &Rollout, at: usize, fleet: &'a [AgentView]) -> Vec<&'a 
 }
 
 /// The waves that were started, with their agents.
-fn started<'a>(rollout: &'a Rollout, fleet: &'a [AgentView]) -> Vec<(&'a Wave, Vec<&'a AgentView>)> {
+fn started<'a>(
+    rollout: &'a Rollout,
+    fleet: &'a [AgentView],
+) -> Vec<(&'a Wave, Vec<&'a AgentView>)> {
     let waves = rollout.waves.iter().enumerate().filter(|(_, it)| it.state.is_started());
     waves.map(|(at, wave)| (wave, members(rollout, at, fleet))).collect()
 }

@@ -11,7 +11,8 @@ use crate::{
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
         CommandId, CommandOutcome, DeliveryRecord, GatewayChange, GatewayStore, GatewayWrite,
-        Moved, News, Rollout, RolloutId, RolloutMark, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        Moved, News, Rollout, RolloutId, RolloutMark, SessionId, Snapshot, Step, Upstream,
+        UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::local::Effect,
     tenancy::WorkspaceId,
@@ -179,10 +180,7 @@ impl GatewayStore for MemoryStore {
         Ok(self.lock().workspaces.get(&of).map(Head::delivery))
     }
 
-    async fn rollout_marks(
-        &self,
-        of: &[WorkspaceId],
-    ) -> Result<HashMap<WorkspaceId, RolloutMark>> {
+    async fn rollout_marks(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RolloutMark>> {
         let state = self.lock();
         let found = of.iter().filter_map(|id| Some((*id, state.workspaces.get(id)?.mark()?)));
         Ok(found.collect())

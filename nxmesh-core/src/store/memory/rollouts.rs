@@ -33,9 +33,8 @@ impl Head {
             let number = self.rollouts.last().map_or(0, |(number, _)| *number) + 1;
             self.rollouts.push((number, rollout.clone()));
             let completed = self.delivery().completed.map(|it| it.id);
-            self.rollouts.retain(|(it, old)| {
-                it + MAX_ROLLOUTS > number || Some(old.id) == completed
-            });
+            self.rollouts
+                .retain(|(it, old)| it + MAX_ROLLOUTS > number || Some(old.id) == completed);
             return true;
         }
         let before = |(_, it): &&mut (u64, Rollout)| {

@@ -23,7 +23,8 @@ use crate::{
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
         CommandId, CommandOutcome, DeliveryRecord, GatewayChange, GatewayStore, GatewayWrite,
-        MAX_WAITING_COMMANDS, News, Rollout, RolloutId, RolloutMark, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        MAX_WAITING_COMMANDS, News, Rollout, RolloutId, RolloutMark, SessionId, Snapshot, Step,
+        Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::{
         TOGETHER,
@@ -219,10 +220,7 @@ impl GatewayStore for PostgresStore {
         self.find_delivery(of).await
     }
 
-    async fn rollout_marks(
-        &self,
-        of: &[WorkspaceId],
-    ) -> Result<HashMap<WorkspaceId, RolloutMark>> {
+    async fn rollout_marks(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RolloutMark>> {
         self.find_marks(of).await
     }
 

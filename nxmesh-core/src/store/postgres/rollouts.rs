@@ -11,9 +11,7 @@ use super::{
 };
 use crate::{
     Page, PageRequest, Result, Trail,
-    gateway::{
-        DeliveryRecord, MAX_ROLLOUTS, News, Rollout, RolloutId, RolloutMark, RolloutState,
-    },
+    gateway::{DeliveryRecord, MAX_ROLLOUTS, News, Rollout, RolloutId, RolloutMark, RolloutState},
     store::{
         TOGETHER,
         codec::{RolloutRow, TrailRows, corrupt, from_body, number},

@@ -20,13 +20,14 @@ use crate::{
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec,
         AgentStatus, CommandId, CommandOutcome, DeliveryRecord, GatewayChange, GatewayStore,
-        GatewayWrite, Moved, News, Rollout, RolloutId, RolloutMark, SessionId, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        GatewayWrite, Moved, News, Rollout, RolloutId, RolloutMark, SessionId, Snapshot, Step,
+        Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
     },
     store::{
         TOGETHER,
         codec::{
-            AGENT, RevisionRows, RolloutRow, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body,
-            micros, number, time, to_body,
+            AGENT, RevisionRows, RolloutRow, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt,
+            from_body, micros, number, time, to_body,
         },
         local::Effect,
     },
@@ -224,10 +225,7 @@ impl GatewayStore for SqliteStore {
         self.database.read(move |db| rollouts::delivery(db, of)).await
     }
 
-    async fn rollout_marks(
-        &self,
-        of: &[WorkspaceId],
-    ) -> Result<HashMap<WorkspaceId, RolloutMark>> {
+    async fn rollout_marks(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RolloutMark>> {
         let of = of.to_vec();
         self.database.read(move |db| rollouts::marks(db, &of)).await
     }

@@ -90,8 +90,7 @@ pub(super) fn put(db: &Connection, row: &RolloutRow, trail: &TrailRows) -> Resul
         let sql = "INSERT INTO rollouts (id, workspace_id, number, version, state, revision, staged_since, body)
                    SELECT ?1, id, 1 + coalesce((SELECT max(number) FROM rollouts WHERE workspace_id = ?2), 0), ?3, ?4, ?5, ?6, ?7
                    FROM workspaces WHERE id = ?2 AND true ON CONFLICT DO NOTHING";
-        let values =
-            (bytes(id), bytes(workspace_id), version, state, revision, staged_since, body);
+        let values = (bytes(id), bytes(workspace_id), version, state, revision, staged_since, body);
         let added = db.prepare_cached(sql)?.execute(values)?;
         if added == 1 {
             let sql = "DELETE FROM rollouts WHERE workspace_id = ?1 AND number <= (
