@@ -25,7 +25,7 @@ use tokio::time::Instant;
 const AGENTS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn host(name: &str) -> NewVirtualHost {
+pub(crate) fn host(name: &str) -> NewVirtualHost {
     let location =
         NewLocation { path: "/".into(), root: Some("/srv".into()), ..NewLocation::default() };
     NewVirtualHost {

@@ -11,6 +11,7 @@ mod load;
 mod logins;
 mod outage;
 mod programs;
+mod rollouts;
 mod schemathesis;
 mod secrets;
 mod tls;

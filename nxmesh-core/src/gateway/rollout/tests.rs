@@ -166,7 +166,10 @@ fn gates_close_for_what_happened_since_and_for_nothing_else() {
         }
     };
     let reason = halted_by(failed(NEW, 12)).unwrap();
-    assert!(reason.contains("max_failed_applies") && reason.contains("agent-0: no port"), "{reason}");
+    assert!(
+        reason.contains("max_failed_applies") && reason.contains("agent-0: no port"),
+        "{reason}"
+    );
     assert_eq!(halted_by(failed(OLD, 12)), None, "another revision");
     assert_eq!(halted_by(failed(NEW, 9)), None, "before the wave");
     let down = |it: &mut AgentView| it.nginx_down = true;
