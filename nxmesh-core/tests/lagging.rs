@@ -1,7 +1,11 @@
 //! Agents that are behind for long are talked of, once, and once more when they have caught up.
 
 #![cfg(feature = "conformance")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot begin has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::future_not_send,
+    reason = "a test on one thread that cannot go on has failed"
+)]
 
 use std::time::Duration;
 

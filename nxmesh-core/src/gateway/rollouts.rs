@@ -86,12 +86,12 @@ impl Rollouts {
     /// [`NotFound`](ErrorKind::NotFound), [`Forbidden`](ErrorKind::Forbidden),
     /// [`Conflict`](ErrorKind::Conflict) when it is not running.
     pub async fn pause(&self, actor: &Actor, id: RolloutId) -> Result<Rollout> {
-        self.change(actor, id, "paused", |it| match it.state {
-            RolloutState::Running => {
-                it.state = RolloutState::Paused;
-                Ok(())
+        self.change(actor, id, "paused", |it| {
+            if it.state != RolloutState::Running {
+                return Err(wrong(it.state, "only one that is running can be paused"));
             }
-            state => Err(wrong(state, "only one that is running can be paused")),
+            it.state = RolloutState::Paused;
+            Ok(())
         })
         .await
     }
@@ -102,12 +102,12 @@ impl Rollouts {
     /// [`NotFound`](ErrorKind::NotFound), [`Forbidden`](ErrorKind::Forbidden),
     /// [`Conflict`](ErrorKind::Conflict) when it is not paused.
     pub async fn resume(&self, actor: &Actor, id: RolloutId) -> Result<Rollout> {
-        self.change(actor, id, "resumed", |it| match it.state {
-            RolloutState::Paused => {
-                it.state = RolloutState::Running;
-                Ok(())
+        self.change(actor, id, "resumed", |it| {
+            if it.state != RolloutState::Paused {
+                return Err(wrong(it.state, "only one that is paused can be resumed"));
             }
-            state => Err(wrong(state, "only one that is paused can be resumed")),
+            it.state = RolloutState::Running;
+            Ok(())
         })
         .await
     }
@@ -119,13 +119,13 @@ impl Rollouts {
     /// [`Conflict`](ErrorKind::Conflict) when it is over.
     pub async fn abort(&self, actor: &Actor, id: RolloutId) -> Result<Rollout> {
         let now = self.context.clock.now();
-        self.change(actor, id, "aborted", |it| match it.state.is_under_way() {
-            true => {
-                let reason = "somebody ended it".to_owned();
-                rollout::take_back(it, RolloutState::Aborted, reason, now);
-                Ok(())
+        self.change(actor, id, "aborted", |it| {
+            if !it.state.is_under_way() {
+                return Err(wrong(it.state, "it is over already"));
             }
-            false => Err(wrong(it.state, "it is over already")),
+            let reason = "somebody ended it".to_owned();
+            rollout::take_back(it, RolloutState::Aborted, reason, now);
+            Ok(())
         })
         .await
     }
