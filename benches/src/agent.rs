@@ -12,9 +12,18 @@ pub struct AgentProcess {
     folder: PathBuf,
     server: String,
     token: String,
-    roots: Option<PathBuf>,
+    surroundings: Surroundings,
     nginx: NginxBinary,
     process: Process,
+}
+
+/// Where an agent runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surroundings {
+    /// The network namespace, if not this one.
+    pub(crate) namespace: Option<String>,
+    /// Certificates to trust the server by, instead of those of the machine.
+    pub(crate) roots: Option<PathBuf>,
 }
 
 impl AgentProcess {
@@ -23,21 +32,21 @@ impl AgentProcess {
     /// # Errors
     /// When it cannot be started.
     pub fn start(folder: &Path, server: &str, token: &str, nginx: &NginxBinary) -> Result<Self> {
-        Self::start_trusting(folder, server, token, nginx, None)
+        Self::start_within(folder, server, token, nginx, Surroundings::default())
     }
 
-    /// The same, with the certificates in this file to trust the server by.
-    pub(crate) fn start_trusting(
+    /// The same somewhere else.
+    pub(crate) fn start_within(
         folder: &Path,
         server: &str,
         token: &str,
         nginx: &NginxBinary,
-        roots: Option<PathBuf>,
+        surroundings: Surroundings,
     ) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let process = spawn(folder, server, token, nginx, roots.as_deref())?;
+        let process = spawn(folder, server, token, nginx, &surroundings)?;
         let (folder, server, token) = (folder.to_owned(), server.to_owned(), token.to_owned());
-        Ok(Self { folder, server, token, roots, nginx: nginx.clone(), process })
+        Ok(Self { folder, server, token, surroundings, nginx: nginx.clone(), process })
     }
 
     /// Kills the agent as `kill -9` does; nginx goes on.
@@ -54,7 +63,7 @@ impl AgentProcess {
     /// When it cannot be started.
     pub fn restart(&mut self) -> Result<()> {
         self.process =
-            spawn(&self.folder, &self.server, &self.token, &self.nginx, self.roots.as_deref())?;
+            spawn(&self.folder, &self.server, &self.token, &self.nginx, &self.surroundings)?;
         Ok(())
     }
 
@@ -101,9 +110,19 @@ fn spawn(
     server: &str,
     token: &str,
     nginx: &NginxBinary,
-    roots: Option<&Path>,
+    surroundings: &Surroundings,
 ) -> Result<Process> {
-    let mut command = Command::new(binary("nxmesh-agent")?);
+    let Surroundings { namespace, roots } = surroundings;
+    let program = binary("nxmesh-agent")?;
+    let mut command = match namespace {
+        // It becomes the agent: its process id is the agent's.
+        Some(name) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", name]).arg(program).arg("--insecure");
+            command
+        }
+        None => Command::new(program),
+    };
     command.args(["--server", server, "--token", token]);
     command.arg("--state-dir").arg(folder).arg("--nginx").arg(nginx.path());
     if let Some(roots) = roots {

@@ -5,6 +5,7 @@ mod agent;
 mod backend;
 mod load;
 mod mesh;
+mod namespace;
 mod nginx;
 mod ports;
 mod process;
@@ -17,6 +18,7 @@ pub use self::{
     backend::Backend,
     load::{Load, Tally},
     mesh::TestMesh,
+    namespace::Namespace,
     nginx::{NginxBinary, get, wait_for},
     ports::free_port,
     process::{Process, binary},

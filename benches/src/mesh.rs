@@ -12,7 +12,9 @@ use nxmesh_core::{
 use tempfile::TempDir;
 
 use crate::{
-    AgentProcess, Backend, NginxBinary, ServerProcess, get,
+    AgentProcess, Backend, Namespace, NginxBinary, ServerProcess,
+    agent::Surroundings,
+    get,
     server::{Certificate, EMAIL, PASSWORD},
     wait_for,
 };
@@ -75,12 +77,37 @@ impl TestMesh {
         Self::fill(folder, server, client, nginx, Some(roots)).await
     }
 
+    /// The same with the agent and its nginx in a namespace; the backend cannot be reached from
+    /// there.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn start_in(namespace: &Namespace, nginx: &NginxBinary) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let at = folder.path().join("server");
+        let server = ServerProcess::start_at_address(&at, namespace.near()).await?;
+        let client = Client::new(server.http())?;
+        let inside = Surroundings { namespace: Some(namespace.name().to_owned()), roots: None };
+        Self::fill_with(folder, server, client, nginx, inside).await
+    }
+
     async fn fill(
         folder: TempDir,
         server: ServerProcess,
         client: Client,
         nginx: &NginxBinary,
         roots: Option<PathBuf>,
+    ) -> Result<Self> {
+        let surroundings = Surroundings { namespace: None, roots };
+        Self::fill_with(folder, server, client, nginx, surroundings).await
+    }
+
+    async fn fill_with(
+        folder: TempDir,
+        server: ServerProcess,
+        client: Client,
+        nginx: &NginxBinary,
+        surroundings: Surroundings,
     ) -> Result<Self> {
         client.auth().login(EMAIL, PASSWORD).await?;
         let organization = NewOrganization { name: "Acme".into(), slug: "acme".into() };
@@ -95,12 +122,12 @@ impl TestMesh {
         };
         let token = client.agents().create_token(workspace, &token).await?;
         let state = folder.path().join("agent");
-        let agent = AgentProcess::start_trusting(
+        let agent = AgentProcess::start_within(
             &state,
             &server.grpc(),
             token.token.expose(),
             nginx,
-            roots,
+            surroundings,
         )?;
         let backend = Backend::start("hello from the backend\n").await?;
         let agent_id = token.agent_id;

@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use nxmesh_client::Client;
@@ -90,13 +93,23 @@ impl ServerProcess {
         Self::start_anew(Setup { folder: folder.to_owned(), more, ..Setup::default() }).await
     }
 
+    /// The same with the port for agents at this address, in plain text.
+    pub(crate) async fn start_at_address(folder: &Path, grpc: Ipv4Addr) -> Result<Self> {
+        let more = vec!["--insecure".to_owned()];
+        let setup = Setup { folder: folder.to_owned(), more, ..Setup::default() };
+        Self::start_at(setup, "127.0.0.1:0", &format!("{grpc}:0")).await
+    }
+
     async fn start_anew(setup: Setup) -> Result<Self> {
         Self::start_at(setup, "127.0.0.1:0", "127.0.0.1:0").await
     }
 
     async fn start_at(setup: Setup, http: &str, grpc: &str) -> Result<Self> {
         let mut command = Command::new(binary("nxmesh-server")?);
-        command.args(["--http", http, "--grpc", grpc, "--heartbeat-seconds", "1"]);
+        command.args(["--http", http, "--grpc", grpc]);
+        if !setup.more.iter().any(|it| it == "--heartbeat-seconds") {
+            command.args(["--heartbeat-seconds", "1"]);
+        }
         // Load is what these servers are for.
         command.args(["--requests-per-minute", "0", "--logins-per-minute", "0"]);
         command.args(&setup.more).arg("--data-dir").arg(&setup.folder);

@@ -219,6 +219,7 @@ impl Agent {
                 };
                 outgoing.send(AgentMessage::Event(event)).await?;
             }
+            ServerMessage::Heard => {}
             ServerMessage::Unreadable { .. } => bail!("cannot read what it was sent"),
         }
         Ok(())

@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
-/// How long a call of the store took, in microseconds.
+/// How long a call of the store took, or an event was under way, in microseconds.
 const CALL_BOUNDS: &[u64] =
     &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 1_000_000, 5_000_000];
+/// So many microseconds are a second.
+pub(crate) const MICROS: f64 = 1_000_000.0;
 /// How many changes were committed together.
 const COMMIT_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128];
 
@@ -23,6 +25,8 @@ pub struct Figures {
     pub agents: AgentFigures,
     /// How many changes of a workspace were committed together.
     pub commits: Distribution,
+    /// The events.
+    pub events: EventFigures,
     /// The calls of the store, by operation.
     pub store_calls: Vec<StoreCalls>,
 }
@@ -46,6 +50,16 @@ pub struct AgentFigures {
     pub furthest_behind: u64,
     /// For how long the one that has been behind the longest is.
     pub longest_behind_seconds: u64,
+}
+
+/// The events, as they are handed out by this process.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct EventFigures {
+    /// How many watch.
+    pub watching: u64,
+    /// How long after they happened events were there to be handed out, in seconds.
+    pub lag: Distribution,
 }
 
 /// The calls of one operation of the store.
@@ -87,6 +101,11 @@ impl Buckets {
         Self { bounds, counts, sum: AtomicU64::new(0) }
     }
 
+    /// For how long something took, in microseconds.
+    pub(crate) fn of_micros() -> Self {
+        Self::new(CALL_BOUNDS)
+    }
+
     /// For how many changes are committed together.
     pub(crate) fn of_commits() -> Self {
         Self::new(COMMIT_BOUNDS)
@@ -121,7 +140,7 @@ struct Calls {
 impl CallCounts {
     pub(crate) fn count(&self, operation: &'static str, took: Duration, failed: bool) {
         let calls = Arc::clone(self.lock().entry(operation).or_insert_with(|| {
-            Arc::new(Calls { micros: Buckets::new(CALL_BOUNDS), failed: AtomicU64::new(0) })
+            Arc::new(Calls { micros: Buckets::of_micros(), failed: AtomicU64::new(0) })
         }));
         calls.micros.count(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         if failed {
@@ -133,7 +152,7 @@ impl CallCounts {
         let all = self.lock();
         let read = all.iter().map(|(operation, calls)| StoreCalls {
             operation,
-            seconds: calls.micros.read(1_000_000.0),
+            seconds: calls.micros.read(MICROS),
             failed: calls.failed.load(Ordering::Relaxed),
         });
         read.collect()

@@ -55,7 +55,7 @@ pub use self::{
     clock::{Clock, ManualClock, SystemClock},
     error::{Error, ErrorKind, FieldCode, FieldError, Result},
     etag::{ETag, IfMatch},
-    figures::{AgentFigures, Distribution, Figures, StoreCalls},
+    figures::{AgentFigures, Distribution, EventFigures, Figures, StoreCalls},
     id::Id,
     idempotency::{Held, IdempotencyKey, IdempotencyStore, KeyedHash, Reservation},
     lease::LeaseStore,

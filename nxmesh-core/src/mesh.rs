@@ -78,7 +78,8 @@ impl Mesh {
     /// What it counts about itself.
     pub async fn figures(&self) -> Figures {
         let (agents, commits) = self.0.gateway.figures().await;
-        Figures { agents, commits, store_calls: self.0.store_calls.read() }
+        let (events, store_calls) = (self.0.events.figures(), self.0.store_calls.read());
+        Figures { agents, commits, events, store_calls }
     }
 
     /// The owner of all that runs in the background, for what an embedder runs beside it.

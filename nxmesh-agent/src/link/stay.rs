@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::{StreamExt, stream::FuturesUnordered};
 use nxmesh_core::{
     Clock, Error, ErrorKind, Result, Secret, Tasks,
@@ -20,13 +20,19 @@ use crate::{
     gateway::{EngineHandle, Nginx, Report},
 };
 
-/// The shortest and the longest wait before dialing again; each is shortened by
+/// The shortest and the longest wait before dialing again; each is changed by
 /// chance, so that a fleet does not come back as one.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LAST_WAIT: Duration = Duration::from_secs(30);
+/// The longest wait where nothing was reached: knocking at a closed door costs the server nothing,
+/// and whoever waits longer is away longer than the network was.
+const LAST_WAIT_UNREACHED: Duration = Duration::from_secs(3);
 /// A connection that held so long was a good one: the next wait is a short one.
 const STABLE: Duration = Duration::from_secs(10);
-/// How long dialing, and the answer to the registration, may take.
+/// How long dialing may take: a lost packet is sent again after 1 and 3 seconds, and then so seldom
+/// that it is better to dial anew.
+const PATIENCE_DIALING: Duration = Duration::from_secs(5);
+/// How long the answer to the registration may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many commands are carried out at a time; one more is refused.
 const MAX_COMMANDS: usize = 16;
@@ -47,27 +53,26 @@ impl Link {
     /// Dials, stays as long as it goes, and dials again, until told to stop.
     pub(crate) async fn run(self, mut reports: mpsc::Receiver<Report>) {
         let stopping = self.tasks.stopping().clone();
-        let waits = ExponentialBuilder::new()
-            .with_min_delay(FIRST_WAIT)
-            .with_max_delay(LAST_WAIT)
-            .with_jitter()
-            .without_max_times();
-        let mut wait = waits.build();
+        let mut waits = Waits::new(LAST_WAIT);
+        let mut waits_unreached = Waits::new(LAST_WAIT_UNREACHED);
         let mut health = Health::new();
         let mut refused = false;
         loop {
             let began = Instant::now();
-            let ended = tokio::select! {
-                ended = self.connection(&mut reports, &mut health, refused) => ended,
+            let connection = self.connection(&mut reports, &mut health, refused);
+            let Ended { error: ended, reached } = tokio::select! {
+                ended = connection => ended,
                 () = stopping.cancelled() => return,
             };
             refused = ended.kind() == ErrorKind::Unauthenticated && !refused;
             tracing::warn!(reason = %ended, source = ?std::error::Error::source(&ended).map(ToString::to_string), "not connected");
-            if began.elapsed() > STABLE {
-                wait = waits.build();
+            if reached {
+                waits_unreached = Waits::new(LAST_WAIT_UNREACHED);
             }
-            // The jitter only adds, so the longest wait is cut once more.
-            let pause = wait.next().unwrap_or(LAST_WAIT).min(LAST_WAIT);
+            if reached && began.elapsed() > STABLE {
+                waits = Waits::new(LAST_WAIT);
+            }
+            let pause = if reached { waits.next() } else { waits_unreached.next() };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stopping.cancelled() => return,
@@ -80,19 +85,24 @@ impl Link {
         reports: &mut mpsc::Receiver<Report>,
         health: &mut Health,
         refused: bool,
-    ) -> Error {
-        match self.introduce(refused).await {
+    ) -> Ended {
+        let late = |_| Error::new(ErrorKind::Unavailable, "the server does not answer");
+        let dialed = tokio::time::timeout(PATIENCE_DIALING, self.connector.connect()).await;
+        let link = match dialed.map_err(late).flatten() {
+            Ok(link) => link,
+            Err(error) => return Ended { error, reached: false },
+        };
+        let error = match self.introduce(link, refused).await {
             Ok((link, heartbeat)) => self.stay(link, heartbeat, reports, health).await,
             Err(error) => error,
-        }
+        };
+        Ended { error, reached: true }
     }
 
-    /// Dials and registers. Whose credential was refused tries its token, if it has one.
-    async fn introduce(&self, refused: bool) -> Result<(AgentLink, Duration)> {
+    /// Registers. Whose credential was refused tries its token, if it has one.
+    async fn introduce(&self, mut link: AgentLink, refused: bool) -> Result<(AgentLink, Duration)> {
         let late = |_| Error::new(ErrorKind::Unavailable, "the server does not answer");
         let registration = self.registration(refused).await?;
-        let mut link =
-            tokio::time::timeout(PATIENCE, self.connector.connect()).await.map_err(late)??;
         let gone = |_| Error::new(ErrorKind::Unavailable, "the server closed the connection");
         link.outgoing.send(AgentMessage::Registration(registration)).await.map_err(gone)?;
         let answer = tokio::time::timeout(PATIENCE, link.incoming.next()).await.map_err(late)?;
@@ -118,6 +128,7 @@ impl Link {
             )),
             ServerMessage::Config(_)
             | ServerMessage::Unreadable { .. }
+            | ServerMessage::Heard
             | ServerMessage::Command(_) => {
                 Err(Error::new(ErrorKind::Internal, "the server did not answer the registration"))
             }
@@ -171,10 +182,11 @@ impl Link {
         let mut beat = tokio::time::interval(heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commands = FuturesUnordered::new();
+        let mut silence = Silence::new(heartbeat);
         loop {
             let message = tokio::select! {
                 heard = link.incoming.next() => match heard {
-                    Some(Ok(message)) => match self.hear(message) {
+                    Some(Ok(message)) => match self.hear(silence.broken_by(message)) {
                         Heard::Nothing => continue,
                         Heard::Say(message) => message,
                         Heard::Do(command) if commands.len() >= MAX_COMMANDS => {
@@ -191,6 +203,9 @@ impl Link {
                 _ = beat.tick() => {
                     let running = self.engine.running().await;
                     AgentMessage::Health(health.report(running, self.dir.root(), self.clock.as_ref()))
+                }
+                () = silence.too_long() => {
+                    return Error::new(ErrorKind::Unavailable, "the server has been silent for three heartbeats");
                 }
                 Some(report) = reports.recv() => self.status(report),
                 Some(done) = commands.next() => done,
@@ -222,7 +237,7 @@ impl Link {
                 }))
             }
             ServerMessage::Command(command) => Heard::Do(command),
-            ServerMessage::Registered(_) => Heard::Nothing,
+            ServerMessage::Registered(_) | ServerMessage::Heard => Heard::Nothing,
         }
     }
 
@@ -257,6 +272,60 @@ impl Link {
             error_message,
             applied_at: self.clock.now(),
         })
+    }
+}
+
+/// How a connection ended.
+struct Ended {
+    error: Error,
+    /// Whether there was one at all.
+    reached: bool,
+}
+
+/// Longer and longer waits.
+struct Waits(ExponentialBackoff);
+
+impl Waits {
+    /// Chance makes each up to twice as long.
+    fn new(longest: Duration) -> Self {
+        let waits = ExponentialBuilder::new()
+            .with_min_delay(FIRST_WAIT / 2)
+            .with_max_delay(longest / 2)
+            .with_jitter()
+            .without_max_times();
+        Self(waits.build())
+    }
+
+    fn next(&mut self) -> Duration {
+        self.0.next().unwrap_or(FIRST_WAIT)
+    }
+}
+
+/// How long nothing was heard. A network that swallows everything, and a server that hangs, are
+/// noticed by nothing else.
+struct Silence {
+    heartbeat: Duration,
+    since: Instant,
+    /// The server says that it hears: only then does its silence mean something.
+    answers: bool,
+}
+
+impl Silence {
+    fn new(heartbeat: Duration) -> Self {
+        Self { heartbeat, since: Instant::now(), answers: false }
+    }
+
+    fn broken_by(&mut self, message: ServerMessage) -> ServerMessage {
+        self.since = Instant::now();
+        self.answers |= message == ServerMessage::Heard;
+        message
+    }
+
+    async fn too_long(&self) {
+        match self.answers {
+            true => tokio::time::sleep_until(self.since + self.heartbeat * 3).await,
+            false => std::future::pending().await,
+        }
     }
 }
 

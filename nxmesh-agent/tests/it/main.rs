@@ -14,3 +14,4 @@ mod given;
 mod program;
 mod recover;
 mod rollback;
+mod silence;

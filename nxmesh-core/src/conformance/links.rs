@@ -120,6 +120,7 @@ pub fn server_messages() -> Vec<ServerMessage> {
         ServerMessage::Registered(accepted),
         ServerMessage::Registered(refused),
         ServerMessage::Config(Arc::new(config())),
+        ServerMessage::Heard,
     ]
     .into_iter()
     .chain(commands)

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Actor, Clock, Error, FieldCode, FieldError, Result, Tasks, Trail,
+    Actor, Clock, Error, EventFigures, FieldCode, FieldError, Result, Tasks, Trail,
     events::{EventId, EventStore, Subscription, log::Log},
     tenancy::TenancyStore,
 };
@@ -21,7 +21,7 @@ impl Events {
         clock: Arc<dyn Clock>,
         tasks: &Tasks,
     ) -> Result<Self> {
-        let log = Log::open(store).await?;
+        let log = Log::open(store, Arc::clone(&clock)).await?;
         tasks.spawn(log.clone().follow(tasks.clone()));
         Ok(Self { log, tenancy, clock })
     }
@@ -47,6 +47,10 @@ impl Events {
         let tenancy = Arc::clone(&self.tenancy);
         let clock = Arc::clone(&self.clock);
         Subscription::new(self.log.clone(), tenancy, clock, actor.clone(), since)
+    }
+
+    pub(crate) fn figures(&self) -> EventFigures {
+        self.log.figures()
     }
 
     /// Records what goes with no change of rows.

@@ -15,8 +15,9 @@ use tokio::{
 };
 
 use crate::{
-    Result, Tasks,
+    Clock, EventFigures, Result, Tasks,
     events::{Event, EventId, EventStore, EventsKept},
+    figures::{Buckets, MICROS},
 };
 
 /// How many of the newest events are at hand. Whoever watches and falls further behind is
@@ -37,6 +38,7 @@ const REPLAYS: usize = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Log {
     pub(super) store: Arc<dyn EventStore>,
+    clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
 }
 
@@ -46,6 +48,8 @@ struct Shared {
     newest: watch::Sender<EventId>,
     watching: AtomicUsize,
     replays: Semaphore,
+    /// How long after they happened events were at hand, in microseconds.
+    lag: Buckets,
 }
 
 /// All events after one.
@@ -76,15 +80,16 @@ impl Drop for Place {
 }
 
 impl Log {
-    pub(super) async fn open(store: Arc<dyn EventStore>) -> Result<Self> {
+    pub(super) async fn open(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>) -> Result<Self> {
         let EventsKept { newest, .. } = store.events_kept().await?;
         let shared = Shared {
             at_hand: RwLock::new(AtHand { after: newest, events: VecDeque::new() }),
             newest: watch::Sender::new(newest),
             watching: AtomicUsize::new(0),
             replays: Semaphore::new(REPLAYS),
+            lag: Buckets::of_micros(),
         };
-        Ok(Self { store, shared: Arc::new(shared) })
+        Ok(Self { store, clock, shared: Arc::new(shared) })
     }
 
     /// Takes a place among those who watch, if there are less than `most`.
@@ -98,6 +103,11 @@ impl Log {
     /// How many watch.
     pub(super) fn watching(&self) -> usize {
         self.shared.watching.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn figures(&self) -> EventFigures {
+        let watching = self.watching() as u64;
+        EventFigures { watching, lag: self.shared.lag.read(MICROS) }
     }
 
     /// The newest, and each later newest.
@@ -165,6 +175,12 @@ impl Log {
             let newest = *self.shared.newest.borrow();
             let events = self.store.events_after(newest, PAGE).await?;
             let Some(last) = events.last().map(|it| it.id) else { return Ok(()) };
+            let now = self.clock.now();
+            for event in &events {
+                let lag = (now - event.event.timestamp).num_microseconds().unwrap_or_default();
+                // Another server's clock may be ahead.
+                self.shared.lag.count(lag.try_into().unwrap_or_default());
+            }
             let mut at_hand = self.shared.at_hand.write().unwrap_or_else(PoisonError::into_inner);
             at_hand.events.extend(events.into_iter().map(Arc::new));
             while at_hand.events.len() > EVENTS_AT_HAND {

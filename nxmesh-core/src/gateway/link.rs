@@ -101,6 +101,8 @@ pub enum ServerMessage {
     },
     /// Something to do now.
     Command(Command),
+    /// Its health report was heard: whoever hears nothing for three heartbeats is not connected.
+    Heard,
 }
 
 /// An agent introduces itself.

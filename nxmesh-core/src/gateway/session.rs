@@ -311,6 +311,7 @@ impl Session {
                 status::note_health(&mut self.status, &report, now);
                 self.tell(self.about.alerts(&report.alerts, now));
                 self.look();
+                self.send(ServerMessage::Heard).await?;
                 self.record().await
             }
             AgentMessage::ConfigStatus(report) => {

@@ -196,7 +196,7 @@ struct Core(Figures);
 
 impl Collector for Core {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Figures { agents, commits, store_calls, .. } = &self.0;
+        let Figures { agents, commits, events, store_calls, .. } = &self.0;
         let mut gauge = |name: &str, help: &str, value: u64| {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
@@ -207,6 +207,7 @@ impl Collector for Core {
         }
         let behind = "Agents connected here that are not proven to serve what they should";
         gauge("nxmesh_agents_behind", behind, agents.behind)?;
+        gauge("nxmesh_events_watching", "Callers that watch events here", events.watching)?;
         let furthest = "Revisions between what the last of them serves and what it should";
         gauge("nxmesh_agents_behind_revisions_max", furthest, agents.furthest_behind)?;
         let longest = "For how many seconds the one that has been behind the longest is";
@@ -222,6 +223,10 @@ impl Collector for Core {
         let help = "Changes of a workspace that were committed together";
         let kind = MetricType::Histogram;
         histogram(encoder.encode_descriptor("nxmesh_commit_changes", help, None, kind)?, commits)?;
+
+        let (name, help) = ("nxmesh_event_lag", "How old events were when they could be watched");
+        let metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?;
+        histogram(metric, &events.lag)?;
 
         let (name, help) = ("nxmesh_store_call_duration", "How long calls of the store took");
         let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?;

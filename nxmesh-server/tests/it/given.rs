@@ -2,7 +2,7 @@
 
 use nxmesh_client::Client;
 use nxmesh_core::{
-    Mesh,
+    Mesh, Retention,
     gateway::{NewLocation, NewUpstream, NewVirtualHost, UpstreamServer},
     store::{Stores, memory::MemoryStore, sqlite::SqliteStore},
     tenancy::{MasterKey, NewOrganization, NewWorkspace, Organization, Workspace},
@@ -74,7 +74,10 @@ async fn given_with(
     folder: Option<TempDir>,
     settings: HttpSettings,
 ) -> Given {
-    let mesh = Mesh::builder().store(store).master_key(MasterKey::generate());
+    // The many changes of a fuzz are not to lose the revision that it goes back to.
+    let mut retention = Retention::default();
+    retention.revisions = 0;
+    let mesh = Mesh::builder().store(store).master_key(MasterKey::generate()).retention(retention);
     served(mesh.build().await.unwrap(), folder, settings).await
 }
 

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use futures::StreamExt;
+use nxmesh_client::Watch;
 use nxmesh_core::gateway::link::{AgentMessage, ApplyStatus, ConfigStatus, ServerMessage};
 use nxmesh_server::HttpSettings;
 use reqwest::Method;
@@ -73,6 +74,33 @@ async fn what_the_store_does_is_counted() {
     let call = |metric: &str| value(&text, &format!("{metric}{{operation=\"gateway.commit\"}}"));
     assert_eq!(call("nxmesh_store_call_duration_seconds_count"), Some(3.0), "{text}");
     assert_eq!(call("nxmesh_store_call_failures_total"), Some(0.0), "{text}");
+}
+
+#[tokio::test]
+async fn events_are_counted_by_how_late_they_were() {
+    for given in [server().await, server_on_sqlite().await] {
+        let workspace = given.workspace().await.id;
+        let mut watch = Watch::default();
+        watch.patterns = vec!["virtual_host.created".parse().unwrap()];
+        let mut events = given.client.events().watch(watch).await.unwrap();
+        let watched = async |expected: f64| {
+            let is = async || value(&scrape(&given).await, "nxmesh_events_watching");
+            until("watching", async || is().await == Some(expected)).await;
+        };
+        watched(1.0).await;
+        for port in 80..83 {
+            let host = host("a.example", port);
+            given.client.virtual_hosts().create(workspace, &host).await.unwrap();
+            events.next().await.unwrap().unwrap();
+        }
+        let text = scrape(&given).await;
+        let count = value(&text, "nxmesh_event_lag_seconds_count");
+        // The organization and the workspace, and what else there was.
+        assert!(count.is_some_and(|it| it >= 5.0), "{text}");
+        assert_eq!(value(&text, "nxmesh_event_lag_seconds_bucket{le=\"+Inf\"}"), count);
+        drop(events);
+        watched(0.0).await;
+    }
 }
 
 #[tokio::test]

@@ -52,7 +52,8 @@ pub(super) fn to_server_message(message: proto::MasterMessage) -> Option<Result<
         },
         FromServer::ConfigUpdate(it) => config::to_config(it),
         FromServer::Command(it) => ServerMessage::Command(to_command(it)?),
-        FromServer::Ack(_) | FromServer::Error(_) => return None,
+        FromServer::Ack(_) => ServerMessage::Heard,
+        FromServer::Error(_) => return None,
     }))
 }
 
@@ -61,6 +62,9 @@ pub(super) fn from_server_message(message: &ServerMessage) -> proto::MasterMessa
         ServerMessage::Registered(it) => FromServer::RegistrationResponse(from_answer(it)),
         ServerMessage::Config(it) => FromServer::ConfigUpdate(config::from_config(it)),
         ServerMessage::Command(it) => FromServer::Command(from_command(it)),
+        ServerMessage::Heard => {
+            FromServer::Ack(proto::Ack { success: true, ..proto::Ack::default() })
+        }
         ServerMessage::Unreadable { .. } => return proto::MasterMessage::default(),
     };
     proto::MasterMessage { timestamp: now(), payload: Some(payload) }

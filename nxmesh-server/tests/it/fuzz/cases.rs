@@ -146,7 +146,10 @@ impl Case<'_> {
         let shape = self.place.shape();
         let targets = shape.contains(".target_agents") || shape.contains(".labels");
         let empties = self.text.value.as_ref().is_some_and(|it| !it.is_string());
-        targets || empties
+        // Whoever takes all names of a port needs no server of ours that refuses the others.
+        let names = self.text.value.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let all_names = self.place.name() == "server_name" && names.split(' ').any(|it| it == "_");
+        targets || empties || all_names
     }
 
     /// Whether what is rendered has another order, or is another object: these are no texts.

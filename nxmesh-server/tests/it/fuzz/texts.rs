@@ -105,7 +105,7 @@ const PHRASES: &[&str] = &[
 
 /// Everything that is tried in place of a text.
 pub(super) fn in_place_of(usual: &str) -> Vec<Text> {
-    let mut texts: Vec<String> = vec![String::new(), " ".into(), "\u{2003}".into()];
+    let mut texts: Vec<String> = vec![String::new(), "_".into(), " ".into(), "\u{2003}".into()];
     for part in CHARACTERS {
         texts.extend([(*part).to_owned(), format!("{usual}{part}")]);
     }
