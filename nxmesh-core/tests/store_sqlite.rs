@@ -135,10 +135,28 @@ async fn a_file_of_the_first_version_opens_with_all_that_is_in_it() {
         let password = Secret::new("correct horse battery".to_owned());
         let login = auth.login("admin@example.com", password).await.unwrap();
         let actor = auth.authenticate(login.access_token.expose()).await.unwrap();
-        assert_eq!(everything(&mesh, &actor, &answers).await, answers);
+        let now = everything(&mesh, &actor, &answers).await;
+        assert_eq!(without_additions(now, &answers), answers);
         let refreshed = auth.refresh(answers["refresh_token"].as_str().unwrap()).await;
         assert_eq!(refreshed.is_ok(), first, "a refresh token works once");
         mesh.shutdown().await;
+    }
+}
+
+/// What is answered now, without the fields that nobody knew of then.
+fn without_additions(now: Value, then: &Value) -> Value {
+    match (now, then) {
+        (Value::Object(now), Value::Object(then)) => {
+            let known = now.into_iter().filter_map(|(name, value)| {
+                let value = without_additions(value, then.get(&name)?);
+                Some((name, value))
+            });
+            Value::Object(known.collect())
+        }
+        (Value::Array(now), Value::Array(then)) if now.len() == then.len() => {
+            now.into_iter().zip(then).map(|(now, then)| without_additions(now, then)).collect()
+        }
+        (now, _) => now,
     }
 }
 

@@ -1,15 +1,19 @@
+mod convergence;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ETag, FieldCode, Id, Malformed, Path, Problems, Result, RevisionNumber,
     gateway::{
-        AgentConvergence, ConfigState, ConfigVersion, Delivered, LabelSelector, Labels, labels,
+        ConfigVersion, LabelSelector, Labels, labels,
         link::{ApplyStatus, ServerLink},
     },
     tenancy::WorkspaceId,
     text::{MAX_LABEL_CHARS, check_label, text_type},
 };
+
+pub use self::convergence::{AgentConvergence, Answered, ConfigState, Delivered, FailedApply};
 
 /// The id of an [`Agent`].
 pub type AgentId = Id<Agent>;

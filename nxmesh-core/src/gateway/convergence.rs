@@ -1,5 +1,7 @@
 //! When to send what to one agent: pure, told the time.
 
+pub(crate) mod lag;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;

@@ -1,7 +1,6 @@
 //! Gateway: agents, what they should serve, and how that reaches nginx.
 
 mod agent;
-mod agent_convergence;
 mod agents;
 mod area;
 mod certificate;
@@ -36,7 +35,6 @@ mod context;
 mod convergence;
 mod dispatch;
 mod fleet;
-mod lag;
 mod project;
 mod queue;
 mod session;
@@ -46,11 +44,11 @@ mod trail;
 
 pub use self::{
     agent::{
-        Agent, AgentFilter, AgentHealth, AgentId, AgentName, AgentRecord, AgentSpec, AgentState,
-        AgentStatus, DeploymentMode, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken,
-        NginxState, SessionId,
+        Agent, AgentConvergence, AgentFilter, AgentHealth, AgentId, AgentName, AgentRecord,
+        AgentSpec, AgentState, AgentStatus, Answered, ConfigState, Delivered, DeploymentMode,
+        FailedApply, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken, NginxState,
+        SessionId,
     },
-    agent_convergence::{AgentConvergence, Answered, ConfigState, Delivered},
     agents::{AgentQuery, Agents, RegistrationToken, ReloadOutcome},
     area::Gateway,
     certificate::{Certificate, CertificateId},

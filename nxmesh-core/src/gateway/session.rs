@@ -17,9 +17,11 @@ use crate::{
         admission::{self, Admission},
         agent_events::About,
         context::Context,
-        convergence::{Convergence, Next},
+        convergence::{
+            Convergence, Next,
+            lag::{Lag, Tell},
+        },
         fleet::{Order, Outcome, Progress, Seat},
-        lag::{Lag, Tell},
         link::{
             AgentEvent, AgentMessage, COMMAND_RESULT, Command, HealthReport, Incoming,
             Registration, RegistrationAnswer, ServerLink, ServerMessage,

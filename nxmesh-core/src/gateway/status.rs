@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     RevisionNumber,
     gateway::{
-        AgentHealth, AgentStatus, ConfigState, ConfigUpdate, ConfigVersion, LastApply, NginxState,
+        AgentHealth, AgentStatus, ConfigState, ConfigUpdate, ConfigVersion, FailedApply, LastApply,
+        NginxState,
         link::{ApplyStatus, ConfigStatus, HealthReport, Registration},
     },
 };
@@ -75,7 +76,8 @@ pub(crate) fn note_progress(
         delivered.acknowledged = Some(ConfigState::of(update, now));
     }
     if matches!(report.status, ApplyStatus::Failed | ApplyStatus::RolledBack) {
-        delivered.failed = Some(ConfigState::of(update, now));
+        let config = ConfigState::of(update, now);
+        delivered.failed = Some(FailedApply::new(config, &report.error_message));
     }
 }
 

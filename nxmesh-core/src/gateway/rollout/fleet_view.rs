@@ -3,7 +3,7 @@ use chrono::{DateTime, Utc};
 use super::Wave;
 use crate::{
     RevisionNumber,
-    gateway::{AgentId, AgentRecord, AgentState, Answered, Labels, NginxState},
+    gateway::{AgentId, AgentRecord, AgentState, Answered, FailedApply, Labels, NginxState},
 };
 
 /// What matters of an agent to a rollout.
@@ -18,19 +18,10 @@ pub(in crate::gateway) struct AgentView {
     /// Since when it serves what it serves.
     pub(in crate::gateway) verified_at: Option<DateTime<Utc>>,
     /// What it could not serve last.
-    pub(in crate::gateway) failed: Option<Failed>,
+    pub(in crate::gateway) failed: Option<FailedApply>,
     pub(in crate::gateway) nginx_down: bool,
     pub(in crate::gateway) answered_before: Answered,
     pub(in crate::gateway) answered_since: Answered,
-}
-
-/// An agent could not serve a revision.
-#[derive(Debug, Clone)]
-pub(in crate::gateway) struct Failed {
-    pub(in crate::gateway) revision: RevisionNumber,
-    pub(in crate::gateway) at: DateTime<Utc>,
-    /// nginx's own words.
-    pub(in crate::gateway) error: String,
 }
 
 /// An agent as a rollout sees it, whose revision has this content for it; those unheard of since
@@ -45,7 +36,6 @@ pub(in crate::gateway) fn view_of(
     let health = status.health.as_ref();
     let stopped = health.is_some_and(|it| it.nginx_status == NginxState::Stopped);
     let delivered = &status.delivered;
-    let error = status.last_apply.as_ref().map(|it| it.error_message.clone());
     AgentView {
         id: agent.spec.id,
         name: agent.spec.name.to_string(),
@@ -53,11 +43,7 @@ pub(in crate::gateway) fn view_of(
         connected,
         verified: status.serving.as_ref().is_some_and(|it| it.checksum == checksum),
         verified_at: delivered.verified_at,
-        failed: delivered.failed.as_ref().map(|it| Failed {
-            revision: it.revision,
-            at: it.at,
-            error: error.unwrap_or_default(),
-        }),
+        failed: delivered.failed.clone(),
         nginx_down: connected && stopped,
         answered_before: delivered.answered_before,
         answered_since: Answered::at(health).since(delivered.answered_then),
@@ -66,9 +52,9 @@ pub(in crate::gateway) fn view_of(
 
 impl AgentView {
     /// Whether it could not serve the revision since a wave was started.
-    pub(super) fn failed_in(&self, revision: RevisionNumber, wave: &Wave) -> Option<&Failed> {
+    pub(super) fn failed_in(&self, revision: RevisionNumber, wave: &Wave) -> Option<&FailedApply> {
         let since = wave.started_at?;
-        self.failed.as_ref().filter(|it| it.revision == revision && it.at >= since)
+        self.failed.as_ref().filter(|it| it.config.revision == revision && it.config.at >= since)
     }
 
     /// Whether it took the revision in this wave, and did not serve the same before.

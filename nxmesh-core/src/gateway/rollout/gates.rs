@@ -5,8 +5,6 @@ use crate::gateway::Answered;
 
 /// How many agents are named in a reason.
 const MAX_NAMED: usize = 3;
-/// How much of what nginx says stands in it, in characters.
-const MAX_WORDS: usize = 300;
 
 /// How the agents of a wave are.
 pub(super) fn figures(rollout: &Rollout, wave: &Wave, members: &[&AgentView]) -> WaveFigures {
@@ -50,9 +48,8 @@ pub(super) fn closed(rollout: &Rollout, started: &[(&Wave, Vec<&AgentView>)]) ->
     });
     let failures: Vec<_> = failures.collect();
     if failures.len() as u64 > gates.max_failed_applies {
-        let words = |text: &str| text.chars().take(MAX_WORDS).collect::<String>();
         let told = failures.iter().take(MAX_NAMED);
-        let told = told.map(|(agent, failed)| format!("{}: {}", agent.name, words(&failed.error)));
+        let told = told.map(|(agent, failed)| format!("{}: {}", agent.name, failed.error));
         let (count, most) = (failures.len(), gates.max_failed_applies);
         let told: Vec<_> = told.collect();
         return Some(format!(

@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::{
     Gates, Rollout, RolloutState, Wave, WaveAgents, WaveFigures, WaveState,
-    fleet_view::{AgentView, Failed},
+    fleet_view::AgentView,
     steps::{Told, start, step, take_back},
 };
 use crate::{
     Id, RevisionNumber,
-    gateway::{AgentId, Answered, DeliveryRecord, LabelSelector, Labels},
+    gateway::{AgentId, Answered, ConfigState, DeliveryRecord, FailedApply, LabelSelector, Labels},
 };
 
 const OLD: RevisionNumber = RevisionNumber(3);
@@ -76,6 +76,11 @@ fn agent(number: usize) -> AgentView {
 fn verify(agent: &mut AgentView, seconds: i64) {
     agent.verified = true;
     agent.verified_at = Some(at(seconds));
+}
+
+fn failure(revision: RevisionNumber, seconds: i64, error: &str) -> FailedApply {
+    let config = ConfigState { revision, checksum: String::new(), at: at(seconds) };
+    FailedApply::new(config, error)
 }
 
 /// Which revision an agent is on.
@@ -162,7 +167,7 @@ fn halted_by(change: impl Fn(&mut AgentView)) -> Option<String> {
 fn gates_close_for_what_happened_since_and_for_nothing_else() {
     let failed = |revision, seconds| {
         move |it: &mut AgentView| {
-            it.failed = Some(Failed { revision, at: at(seconds), error: "no port".into() });
+            it.failed = Some(failure(revision, seconds, "no port"));
         }
     };
     let reason = halted_by(failed(NEW, 12)).unwrap();
@@ -212,8 +217,7 @@ fn so_many_may_fail_as_the_gate_says() {
     start(&mut it, &fleet, at(0));
     for number in 0..3 {
         assert!(step(&it, &fleet, at(1)).is_none(), "after {number}");
-        let error = "x".repeat(10_000);
-        fleet[number].failed = Some(Failed { revision: NEW, at: at(1), error });
+        fleet[number].failed = Some(failure(NEW, 1, &"x".repeat(10_000)));
     }
     assert_eq!(told(step(&it, &fleet, at(1)), &mut it), [Told::Halted]);
     let reason = it.reason.unwrap();
@@ -307,8 +311,7 @@ impl World {
             Happens::Fail(number) => {
                 let new = on(&self.rollout, *number) == NEW;
                 if let Some(agent) = self.fleet.get_mut(number).filter(|_| new) {
-                    let error = "no".to_owned();
-                    agent.failed = Some(Failed { revision: NEW, at: at(now), error });
+                    agent.failed = Some(failure(NEW, now, "no"));
                 }
             }
             Happens::Leave(number) => self.change(*number, |it| it.connected = false),

@@ -354,7 +354,7 @@ fn workspace() -> Value {
         "name": "Other", "slug": "other",
         "settings": {
             "nginx_directives": {"gzip_types": "text/css text/plain", "charset": "utf-8"},
-            "env_vars": {"TZ": "UTC", "GREETING": "hello"},
+            "env_vars": {"TZ": "UTC", "GREETING": "hello"}, "delivery": "immediate",
         },
     })
 }

@@ -67,12 +67,30 @@ pub struct Delivered {
     pub attempts: u32,
     /// See [`AgentConvergence::next_attempt_at`].
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// The last that it could not serve, and when it said so, by the clock of the control plane.
-    pub failed: Option<ConfigState>,
+    /// The last that it could not serve.
+    pub failed: Option<FailedApply>,
     /// What it had answered when it began to serve what it serves.
     pub answered_then: Answered,
     /// What it answered with what it served before that.
     pub answered_before: Answered,
+}
+
+/// An agent could not serve what it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedApply {
+    /// What, and when it said so, by the clock of the control plane.
+    pub config: ConfigState,
+    /// The beginning of what nginx said.
+    pub error: String,
+}
+
+impl FailedApply {
+    /// How much of what nginx said is kept, in characters.
+    const MAX_ERROR: usize = 300;
+
+    pub(crate) fn new(config: ConfigState, error: &str) -> Self {
+        Self { config, error: error.chars().take(Self::MAX_ERROR).collect() }
+    }
 }
 
 /// How many requests an agent's nginx answered.
