@@ -1,4 +1,5 @@
 mod convergence;
+pub(crate) mod events;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

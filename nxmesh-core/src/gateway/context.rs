@@ -1,3 +1,5 @@
+mod trail;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
@@ -10,13 +12,11 @@ use crate::{
     gateway::{
         GatewayStore, GatewayWrite, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
         VirtualHostId,
-        commit::commit_all,
         config::Aside,
         fleet::{Fleet, RecentCount},
-        queue::Pending,
+        queue::{Pending, commit::commit_all},
         snapshots::Snapshots,
         store::AgentSecret,
-        trail,
     },
     tenancy::{Permission, Tenancy, WorkspaceId},
 };

@@ -27,9 +27,6 @@ mod upstreams;
 mod virtual_host;
 mod virtual_hosts;
 
-mod admission;
-mod agent_events;
-mod commit;
 mod conflict;
 mod context;
 mod convergence;
@@ -39,8 +36,6 @@ mod project;
 mod queue;
 mod session;
 mod snapshots;
-mod status;
-mod trail;
 
 pub use self::{
     agent::{
@@ -67,11 +62,7 @@ pub use self::{
     names::{ObjectName, ServerAddress, ServerName},
     projection::{ConfigUpdate, ConfigVersion, Projection},
     revisions::Revisions,
-    rollout::{
-        DeliveryRecord, Gates, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout,
-        NewWave, Rollout, RolloutId, RolloutMark, RolloutState, Wave, WaveAgents, WaveFigures,
-        WaveState,
-    },
+    rollout::*,
     rollouts::Rollouts,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,

@@ -1,5 +1,8 @@
 //! One agent's connection, from registration to its end.
 
+pub(crate) mod admission;
+mod status;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
@@ -14,8 +17,7 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentId, AgentState, AgentStatus, ConfigState, Delivered, SessionId,
-        admission::{self, Admission},
-        agent_events::About,
+        agent::events::About,
         context::Context,
         convergence::{
             Convergence, Next,
@@ -27,9 +29,10 @@ use crate::{
             Registration, RegistrationAnswer, ServerLink, ServerMessage,
         },
         project::Published,
-        status,
     },
 };
+
+use self::admission::Admission;
 
 /// How many commands may wait for their answer; an older one is given up for a newer.
 const MAX_PENDING: usize = 64;
