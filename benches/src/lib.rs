@@ -24,5 +24,5 @@ pub use self::{
     process::{Process, binary},
     proxy::Proxy,
     server::{MASTER_KEY, ServerProcess},
-    simulated::{Confirmed, SimulatedAgent, SimulatedState},
+    simulated::{Conduct, Confirmed, SimulatedAgent, SimulatedState},
 };

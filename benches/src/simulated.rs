@@ -18,11 +18,28 @@ use tokio::{
 /// How long to wait before dialing again.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// An agent without an nginx: confirms whatever it is sent, and does whatever it is told.
+/// An agent without an nginx: confirms whatever it is sent unless its conduct is another, and does
+/// whatever it is told.
 #[derive(Debug)]
 pub struct SimulatedAgent {
     state: watch::Receiver<SimulatedState>,
+    conduct: watch::Sender<Conduct>,
     _task: JoinSet<()>,
+}
+
+/// What a simulated agent does with what it is sent, and says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conduct {
+    /// The revision that it cannot serve.
+    pub refuses: Option<u64>,
+    /// Requests that it has answered.
+    pub requests: u64,
+    /// Those with a status of 500 or more.
+    pub responses_5xx: u64,
+    /// Whether its nginx has died.
+    pub nginx_down: bool,
+    /// Whether it stays away.
+    pub away: bool,
 }
 
 /// How a simulated agent is.
@@ -56,8 +73,15 @@ impl SimulatedAgent {
         confirm: Option<mpsc::Sender<Confirmed>>,
     ) -> Self {
         let (sender, state) = watch::channel(SimulatedState::default());
-        let mut agent =
-            Agent { connector, token, confirm, state: sender, running: Default::default() };
+        let (conduct, conducts) = watch::channel(Conduct::default());
+        let mut agent = Agent {
+            connector,
+            token,
+            confirm,
+            state: sender,
+            conduct: conducts,
+            running: Default::default(),
+        };
         let mut task = JoinSet::new();
         task.spawn(async move {
             loop {
@@ -65,9 +89,16 @@ impl SimulatedAgent {
                 let _ = agent.stay().await;
                 agent.state.send_modify(|it| it.connected = false);
                 tokio::time::sleep(PAUSE).await;
+                // Whoever conducts it may be gone.
+                let _ = agent.conduct.wait_for(|it| !it.away).await;
             }
         });
-        Self { state, _task: task }
+        Self { state, conduct, _task: task }
+    }
+
+    /// Has it behave otherwise from now on, and say so at once.
+    pub fn conduct(&self, change: impl FnOnce(&mut Conduct)) {
+        self.conduct.send_modify(change);
     }
 
     /// How it is now.
@@ -83,6 +114,7 @@ struct Agent {
     token: Secret<String>,
     confirm: Option<mpsc::Sender<Confirmed>>,
     state: watch::Sender<SimulatedState>,
+    conduct: watch::Receiver<Conduct>,
     running: (String, nxmesh_core::RevisionNumber),
 }
 
@@ -98,13 +130,33 @@ impl Agent {
                     self.hear(message, &mut beat, &link.outgoing).await?;
                 }
                 _ = beat.tick(), if self.state.borrow().connected => {
-                    let (config_checksum, config_version) = self.running.clone();
-                    let nginx = NginxStatus { is_running: true, ..NginxStatus::default() };
-                    let report = HealthReport { nginx, config_checksum, config_version, ..HealthReport::default() };
-                    link.outgoing.send(AgentMessage::Health(report)).await?;
+                    link.outgoing.send(self.report()).await?;
+                }
+                Ok(()) = self.conduct.changed(), if self.state.borrow().connected => {
+                    if self.conduct.borrow_and_update().away {
+                        bail!("it goes away");
+                    }
+                    link.outgoing.send(self.report()).await?;
                 }
             }
         }
+    }
+
+    fn report(&self) -> AgentMessage {
+        let (config_checksum, config_version) = self.running.clone();
+        let Conduct { requests, responses_5xx, nginx_down, .. } = *self.conduct.borrow();
+        let nginx = NginxStatus { is_running: !nginx_down, ..NginxStatus::default() };
+        AgentMessage::Health(HealthReport {
+            nginx,
+            config_checksum,
+            config_version,
+            traffic: Traffic {
+                requests: Some(requests),
+                failed: responses_5xx,
+                ..Traffic::default()
+            },
+            ..HealthReport::default()
+        })
     }
 
     async fn hear(
@@ -126,6 +178,18 @@ impl Agent {
                     it.connected = true;
                     it.connections += 1;
                 });
+            }
+            ServerMessage::Config(update)
+                if self.conduct.borrow().refuses == Some(update.version.0) =>
+            {
+                let status = ConfigStatus {
+                    config_id: update.config_id.clone(),
+                    version: update.version,
+                    status: ApplyStatus::Failed,
+                    error_message: "nginx: [emerg] simulated".to_owned(),
+                    applied_at: chrono::DateTime::UNIX_EPOCH,
+                };
+                outgoing.send(AgentMessage::ConfigStatus(status)).await?;
             }
             ServerMessage::Config(update) => {
                 self.running = (update.checksum.clone(), update.version);

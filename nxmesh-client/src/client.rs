@@ -16,8 +16,8 @@ use tokio_tungstenite::Connector;
 
 use crate::{
     Agents, ApiError, ApiKeys, AuditLog, Auth, Changes, Error, Events, Members, Organizations,
-    Result, Revisions, Upstreams, VirtualHosts, Workspaces, request::Call, socket::Socket,
-    tenancy::Tokens,
+    Result, Revisions, Rollouts, Upstreams, VirtualHosts, Workspaces, request::Call,
+    socket::Socket, tenancy::Tokens,
 };
 
 /// How often a call that may be sent twice is tried in all.
@@ -163,6 +163,12 @@ impl Client {
     #[must_use]
     pub fn revisions(&self) -> Revisions {
         Revisions::new(self.clone())
+    }
+
+    /// Revisions on their way to agents.
+    #[must_use]
+    pub fn rollouts(&self) -> Rollouts {
+        Rollouts::new(self.clone())
     }
 
     /// What programs log in with.

@@ -30,7 +30,8 @@ pub use self::{
     error::{ApiError, Error, Result},
     events::{EventStream, Events, Received, Watch},
     gateway::{
-        AgentFilter, Agents, Changes, RegistrationToken, Revisions, Upstreams, VirtualHosts,
+        AgentFilter, Agents, Changes, RegistrationToken, Revisions, Rollouts, Upstreams,
+        VirtualHosts,
     },
     tenancy::{ApiKeys, AuditLog, Auth, CreatedApiKey, Members, Organizations, Workspaces},
 };

@@ -48,6 +48,8 @@ pub struct AgentFigures {
     pub behind: u64,
     /// By how many revisions the last of these is behind.
     pub furthest_behind: u64,
+    /// For how long the one that has been behind the longest is.
+    pub longest_behind_seconds: u64,
 }
 
 /// The events, as they are handed out by this process.

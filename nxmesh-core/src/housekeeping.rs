@@ -79,9 +79,7 @@ async fn drop_revisions(stores: &Stores, keep: u64) -> Result<()> {
     let most = keep.get().saturating_add(keep.get() / 10).min(i64::MAX as u64);
     loop {
         let long = stores.gateway.long_histories(most).await?;
-        if long.is_empty() {
-            return Ok(());
-        }
+        let mut all = 0;
         for workspace in long {
             let mut revisions = 0;
             loop {
@@ -91,6 +89,11 @@ async fn drop_revisions(stores: &Stores, keep: u64) -> Result<()> {
                 }
             }
             tracing::debug!(workspace_id = %workspace, revisions, "dropped the oldest");
+            all += revisions;
+        }
+        // What is left is short enough, or agents are on an old revision.
+        if all == 0 {
+            return Ok(());
         }
     }
 }

@@ -60,6 +60,16 @@ impl Leases {
                 () = self.tasks.stopping().cancelled() => {}
             }
         }
+        self.give_back(name).await;
+    }
+
+    /// Whether this server has the lease now, for as long as one lasts.
+    pub(crate) async fn has(&self, name: &str) -> bool {
+        self.take(name, LEASE).await
+    }
+
+    /// Lets another server have the lease.
+    pub(crate) async fn give_back(&self, name: &str) {
         // A lease that cannot be given back ends by itself.
         let _ = self.store.return_lease(name, self.holder).await;
     }

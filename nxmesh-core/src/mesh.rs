@@ -6,6 +6,7 @@ use crate::{
     figures::CallCounts,
     gateway::Gateway,
     housekeeping,
+    lease::Leases,
     store::{Stores, timed},
     tenancy::{MasterKey, Tenancy},
 };
@@ -166,6 +167,7 @@ impl MeshBuilder {
         housekeeping::start(stores.clone(), clock, self.retention, heartbeat, &tasks);
         let clock = Arc::clone(&self.clock);
         let events = Events::open(stores.events, stores.tenancy, clock, &tasks).await?;
+        let leases = Leases::new(stores.leases, self.clock.as_ref(), tasks.clone());
         let clock = Arc::clone(&self.clock);
         let once = Once::new(stores.idempotency, clock, master, tasks.clone());
         let gateway = Gateway::open(
@@ -173,6 +175,7 @@ impl MeshBuilder {
             tenancy.clone(),
             events.clone(),
             self.clock,
+            leases,
             tasks.clone(),
             self.heartbeat_interval,
         );

@@ -42,6 +42,9 @@ async fn everything_moves_to_postgres_and_back() {
         .commit(TenancyChange::AddRefreshToken(token.clone()), nxmesh_core::Trail::default())
         .await
         .unwrap();
+    let rollout = given::rollout(workspace.id, 3);
+    let trail = nxmesh_core::Trail::default();
+    assert!(stores.gateway.put_rollout(&rollout, trail).await.unwrap());
     let snapshot = stores.gateway.snapshot(workspace.id).await.unwrap();
     drop(stores);
     let from = Archive::from(sqlite(&paths[0]).await);
@@ -53,6 +56,8 @@ async fn everything_moves_to_postgres_and_back() {
     assert_eq!(moved, Some((workspace.clone(), Role::Owner)));
     let moved = stores.tenancy.refresh_token(&token.hash).await.unwrap();
     assert_eq!(moved, Some(token));
+    let moved = stores.gateway.rollout(rollout.id).await.unwrap();
+    assert_eq!(moved, Some(rollout));
     let there_too = stores.gateway.snapshot(workspace.id).await.unwrap();
     assert_eq!(format!("{there_too:?}"), format!("{snapshot:?}"));
     // And it goes on from there.

@@ -11,8 +11,8 @@ use nxmesh_core::{
     Actor, IfMatch, MergePatch, Mesh, Secret,
     conformance::postgres::Database,
     gateway::{
-        AgentId, AgentState, GatewayStore, NewLocation, NewRegistrationToken, NewVirtualHost,
-        VirtualHostId, link::Connector,
+        AgentId, AgentState, GatewayStore, NewLocation, NewRegistrationToken, NewRollout,
+        NewVirtualHost, RolloutState, VirtualHostId, link::Connector,
     },
     store::postgres::{PostgresOptions, PostgresStore},
     tenancy::{MasterKey, NewOrganization, NewWorkspace, WorkspaceId},
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 const AGENTS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn host(name: &str) -> NewVirtualHost {
+pub(crate) fn host(name: &str) -> NewVirtualHost {
     let location =
         NewLocation { path: "/".into(), root: Some("/srv".into()), ..NewLocation::default() };
     NewVirtualHost {
@@ -247,6 +247,34 @@ async fn a_lost_notification_delays_a_change_by_the_poll_at_most() -> Result<()>
     );
     let store = PostgresStore::open(pair.database.url()).await?;
     assert!(store.poll_interval().is_some_and(|it| it <= Duration::from_secs(2)));
+    pair.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_reaches_the_agents_of_a_server_that_hears_nothing() -> Result<()> {
+    let pair = Pair::start(false, 2).await?;
+    let [first, _] = &pair.servers;
+    let workspace = {
+        let hosts = first.gateway().virtual_hosts();
+        hosts.get(&pair.actor, pair.host).await?.workspace_id
+    };
+    let staged = MergePatch::new(json!({"settings": {"delivery": "staged"}}))?;
+    let workspaces = first.tenancy().workspaces();
+    workspaces.update(&pair.actor, workspace, &staged, &IfMatch::Any).await?;
+    for number in 0..3 {
+        let version = pair.change(0, number).await?;
+        assert!(pair.all().all(|agent| agent.state().version < version), "it waits");
+        let new = NewRollout { message: "test".into(), ..NewRollout::default() };
+        let rollouts = first.gateway().rollouts();
+        let id = rollouts.start(&pair.actor, workspace, new).await?.id;
+        confirmed(pair.all(), version).await?;
+        let over = || async {
+            let now = rollouts.get(&pair.actor, id).await;
+            now.is_ok_and(|it| it.state == RolloutState::Completed)
+        };
+        wait_for("the rollout to be completed", PATIENCE, over).await?;
+    }
     pair.end().await;
     Ok(())
 }

@@ -16,6 +16,7 @@ mod partition;
 mod programs;
 mod quarantine;
 mod reloads;
+mod rollouts;
 mod schemathesis;
 mod secrets;
 mod tls;

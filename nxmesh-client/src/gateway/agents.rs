@@ -25,6 +25,8 @@ pub struct AgentFilter {
     pub state: Option<AgentState>,
     /// Only those whose labels match.
     pub label_selector: Option<LabelSelector>,
+    /// Only those that are not proven to serve what they should, or only those that are.
+    pub lagging: Option<bool>,
 }
 
 /// Lets one agent in, once. It is shown only here.
@@ -153,5 +155,6 @@ fn list(of: WorkspaceId, filter: &AgentFilter) -> Call {
     });
     call.query.extend(state.map(|it| ("state", it.to_owned())));
     call.query.extend(filter.label_selector.as_ref().map(|it| ("label_selector", it.to_string())));
+    call.query.extend(filter.lagging.map(|it| ("lagging", it.to_string())));
     call
 }

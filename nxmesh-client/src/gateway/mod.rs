@@ -3,6 +3,7 @@
 mod agents;
 mod changes;
 mod revisions;
+mod rollouts;
 mod upstreams;
 mod virtual_hosts;
 
@@ -10,6 +11,7 @@ pub use self::{
     agents::{AgentFilter, Agents, RegistrationToken},
     changes::Changes,
     revisions::Revisions,
+    rollouts::Rollouts,
     upstreams::Upstreams,
     virtual_hosts::VirtualHosts,
 };

@@ -19,8 +19,9 @@ use crate::{
     events::{EventType, NewEvent},
     from_json,
     gateway::{
-        AgentName, AgentSecret, AgentSpec, DeploymentMode, GatewayChange, GatewayWrite, Labels,
-        NewUpstream, NewVirtualHost, Step, Upstream, VirtualHost,
+        AgentName, AgentSecret, AgentSpec, DeploymentMode, Gates, GatewayChange, GatewayWrite,
+        Labels, NewUpstream, NewVirtualHost, Rollout, RolloutState, Step, Upstream, VirtualHost,
+        Wave, WaveAgents, WaveFigures, WaveState,
         drift::DriftPolicy,
         link::{AgentLink, AgentMessage, Registration, RegistrationAnswer, ServerMessage},
     },
@@ -197,6 +198,42 @@ pub fn event(of: OrganizationId, event_type: &str, seconds: i64) -> NewEvent {
         organization_id: of,
         workspace_id: None,
         data: data.as_object().cloned().unwrap_or_default(),
+    }
+}
+
+/// A rollout of a revision that is not stored yet, of a workspace whose delivery became staged
+/// with revision 1. It has reached one agent of those that it names.
+#[must_use]
+pub fn rollout(of: WorkspaceId, revision: u64) -> Rollout {
+    let wave = |which, members| Wave {
+        which,
+        soak_seconds: 7,
+        state: WaveState::Converging,
+        members,
+        started_at: Some(at(1)),
+        soaking_since: None,
+        finished_at: None,
+        figures: WaveFigures { new_5xx_percent: Some(0.25), ..WaveFigures::default() },
+    };
+    Rollout {
+        id: id(),
+        workspace_id: of,
+        revision: RevisionNumber(revision),
+        released: RevisionNumber(1),
+        staged_since: RevisionNumber(1),
+        message: "ä \" ;".to_owned(),
+        state: RolloutState::Running,
+        reason: None,
+        waves: vec![
+            wave(WaveAgents::AgentIds(vec![id(), id()]), Some(vec![id()])),
+            wave(WaveAgents::Rest, None),
+        ],
+        gates: Gates { max_failed_applies: 1, max_5xx_percent: 0.1, min_requests: 2 },
+        started_by: id(),
+        version: 1,
+        created_at: at(1),
+        updated_at: at(1),
+        ended_at: None,
     }
 }
 

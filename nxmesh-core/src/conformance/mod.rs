@@ -26,6 +26,7 @@ pub mod links;
 pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod rollouts;
 pub mod settings;
 pub mod silence;
 pub mod tenancy;
@@ -125,6 +126,20 @@ macro_rules! store_conformance_tests {
             a_workspace_goes_on_after_revisions_were_dropped,
             revisions_are_dropped_while_changes_are_made,
         );
+        $crate::store_conformance_tests!(@ $open, rollouts:
+            a_rollout_is_read_back_whole,
+            one_rollout_of_a_workspace_is_under_way_at_a_time,
+            of_many_at_once_one_rollout_is_started,
+            a_rollout_is_changed_only_from_its_version,
+            a_rollout_that_is_over_stays_as_it_is,
+            rollouts_are_listed_oldest_first_in_pages,
+            what_agents_serve_follows_settings_and_rollouts,
+            a_mark_grows_with_every_change,
+            a_rollout_is_announced_and_leaves_its_trail,
+            a_refused_rollout_leaves_nothing,
+            rollouts_go_with_their_workspace,
+            the_oldest_rollouts_are_dropped_but_for_the_last_completed,
+            no_revision_is_dropped_that_agents_are_on,
         $crate::store_conformance_tests!(@ $open, settings:
             settings_that_a_workspace_is_made_with_are_its_first_revision,
             settings_that_a_commit_writes_are_those_of_the_workspace,

@@ -86,6 +86,10 @@ impl EventType {
     pub const AGENT_CONNECTED: &str = "agent.connected";
     /// The connection of an agent has ended.
     pub const AGENT_DISCONNECTED: &str = "agent.disconnected";
+    /// A connected agent has not served what it should for too long.
+    pub const AGENT_LAGGING: &str = "agent.lagging";
+    /// An agent of which that was told has caught up.
+    pub const AGENT_CONVERGED: &str = "agent.converged";
     /// An agent has told what became of a configuration.
     pub const CONFIG_APPLIED: &str = "config.applied";
     /// Somebody else has changed what an agent looks after.
@@ -98,6 +102,18 @@ impl EventType {
     pub const VIRTUAL_HOST_QUARANTINED: &str = "virtual_host.quarantined";
     /// An agent does not hold a virtual host back any more.
     pub const VIRTUAL_HOST_RELEASED: &str = "virtual_host.released";
+
+    /// Agents of a wave of a rollout are sent its revision.
+    pub const ROLLOUT_WAVE_STARTED: &str = "rollout.wave_started";
+    /// A wave of a rollout was well for as long as it had to be.
+    pub const ROLLOUT_WAVE_FINISHED: &str = "rollout.wave_finished";
+    /// A gate of a rollout closed: its agents are taken back.
+    pub const ROLLOUT_HALTED: &str = "rollout.halted";
+    /// All agents are on the revision of a rollout.
+    pub const ROLLOUT_COMPLETED: &str = "rollout.completed";
+    /// A rollout was ended by somebody, or with staged delivery.
+    pub const ROLLOUT_ABORTED: &str = "rollout.aborted";
+
     /// An API key was revoked.
     pub const API_KEY_REVOKED: &str = "api_key.revoked";
 

@@ -1,3 +1,5 @@
+mod convergence;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,8 @@ use crate::{
     tenancy::{OrganizationId, WorkspaceId},
     text::{MAX_LABEL_CHARS, check_label, text_type},
 };
+
+pub use self::convergence::{AgentConvergence, Answered, ConfigState, Delivered, FailedApply};
 
 /// The id of an [`Agent`].
 pub type AgentId = Id<Agent>;
@@ -72,6 +76,9 @@ pub struct Agent {
     /// What somebody else changed on the host, and what the agent does about that.
     #[serde(default)]
     pub drift: AgentDrift,
+    /// How far it is from what it should serve.
+    #[serde(default)]
+    pub convergence: AgentConvergence,
     /// The revision that last changed name, labels or what it does about drift.
     #[serde(default)]
     pub revision: RevisionNumber,
@@ -245,6 +252,9 @@ pub struct AgentStatus {
     /// What its nginx answered since the agent was started.
     #[serde(default)]
     pub traffic: Traffic,
+    /// What was delivered to it.
+    #[serde(default)]
+    pub delivered: Delivered,
 }
 
 impl AgentStatus {
@@ -300,10 +310,12 @@ pub struct SilentAgent {
 }
 
 impl AgentRecord {
-    /// What is shown of it, if those unheard of since `alive_since` count as gone.
+    /// What is shown of it, if those unheard of since `alive_since` count as gone, and this is
+    /// what it should serve.
     #[must_use]
-    pub fn show(self, alive_since: DateTime<Utc>) -> Agent {
+    pub fn show(self, alive_since: DateTime<Utc>, desired: Option<ConfigState>) -> Agent {
         let state = self.status.state(alive_since);
+        let convergence = self.status.convergence(desired);
         let AgentSpec { id, workspace_id, name, labels, drift, revision, created_at, updated_at } =
             self.spec;
         let AgentStatus {
@@ -323,6 +335,7 @@ impl AgentRecord {
             drift: differs,
             checks: _,
             traffic: _,
+            delivered: _,
         } = self.status;
         let DriftReport { policy: _, files, total } = differs.unwrap_or_default();
         Agent {
@@ -343,6 +356,7 @@ impl AgentRecord {
             quarantined,
             quarantined_total,
             drift: AgentDrift { policy: drift, files, total },
+            convergence,
             revision,
             created_at,
             updated_at,

@@ -1,21 +1,27 @@
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, Error, IfMatch, MergePatch, Page, PageRequest, Result, Secret, TokenHash,
+    Actor, Error, IfMatch, MergePatch, Page, PageRequest, Result, RevisionNumber, Secret,
+    TokenHash,
     clock::new_id,
     gateway::{
         Agent, AgentConfig, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentState,
-        COMMAND_PATIENCE, GatewayWrite, LabelSelector, NewAgent, NewRegistrationToken, Snapshot,
-        admission::TOKEN_PREFIX,
+        COMMAND_PATIENCE, ConfigState, GatewayWrite, LabelSelector, NewAgent, NewRegistrationToken,
+        Snapshot,
         conflict,
         context::{Context, Decision},
         dispatch,
         drift::{DriftDetails, DriftPolicy, NewDriftPolicy},
         link::CommandAction,
+        project::Published,
         reports::agent_events::About,
+        session::admission::TOKEN_PREFIX,
         store::AgentSecret,
     },
     tenancy::{Permission, WorkspaceId},
@@ -42,6 +48,17 @@ pub struct RegistrationToken {
     pub expires_at: DateTime<Utc>,
 }
 
+/// Which agents to list; all, by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentQuery {
+    /// Only those in this state.
+    pub state: Option<AgentState>,
+    /// Only those whose labels match.
+    pub label_selector: Option<LabelSelector>,
+    /// Only those that are not proven to serve what they should, or only those that are.
+    pub lagging: Option<bool>,
+}
+
 /// What became of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -59,7 +76,9 @@ impl Agents {
         Self { context }
     }
 
-    /// Those of a workspace, in order of creation, without their health and what they hold back.
+    /// Those of a workspace, in order of creation, without their health and what they hold back;
+    /// only those that lag, or do not, if that is said. Those lag that are not proven to serve what
+    /// they should, also when they are offline.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace.
@@ -67,18 +86,31 @@ impl Agents {
         &self,
         actor: &Actor,
         of: WorkspaceId,
-        state: Option<AgentState>,
-        label_selector: Option<LabelSelector>,
+        which: AgentQuery,
         page: PageRequest,
     ) -> Result<Page<Agent>> {
+        let AgentQuery { state, label_selector, lagging } = which;
         self.context.check(actor, of, Permission::Read).await?;
         let alive_since = self.context.alive_since();
         let filter = AgentFilter { state, label_selector, alive_since };
-        let agents = self.context.store.agents(of, &filter, page).await?;
-        Ok(agents.map(|agent| Agent {
-            health: None,
-            quarantined: Vec::new(),
-            ..agent.show(alive_since)
+        let published = self.context.snapshots.newest(of).await?;
+        let agents = match lagging {
+            None => self.context.store.agents(of, &filter, page).await?,
+            Some(lagging) => {
+                let all = self.context.store.agents(of, &filter, PageRequest::whole()).await?;
+                let meant = all.data.into_iter().filter(|it| {
+                    let desired = published.update_for(it.spec.id);
+                    let desired = desired.map(|it| ConfigState::of(&it, alive_since));
+                    it.status.convergence(desired).lagging == lagging
+                });
+                page.of(meant)
+            }
+        };
+        let made = self.made(of, &published, agents.data.iter().map(|it| it.spec.id)).await?;
+        Ok(agents.map(|agent| {
+            let desired = desired(&published, agent.spec.id, &made);
+            let shown = agent.show(alive_since, desired);
+            Agent { health: None, quarantined: Vec::new(), ..shown }
         }))
     }
 
@@ -88,7 +120,27 @@ impl Agents {
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub async fn get(&self, actor: &Actor, id: AgentId) -> Result<Agent> {
         let agent = self.record(actor, id, Permission::Read).await?;
-        Ok(agent.show(self.context.alive_since()))
+        let of = agent.spec.workspace_id;
+        let published = self.context.snapshots.newest(of).await?;
+        let made = self.made(of, &published, [id]).await?;
+        Ok(agent.show(self.context.alive_since(), desired(&published, id, &made)))
+    }
+
+    /// When the revisions were made that these agents should serve.
+    async fn made(
+        &self,
+        of: WorkspaceId,
+        published: &Published,
+        agents: impl IntoIterator<Item = AgentId> + Send,
+    ) -> Result<BTreeMap<RevisionNumber, DateTime<Utc>>> {
+        let shown = agents.into_iter().filter_map(|id| published.update_for(id));
+        let shown: BTreeSet<_> = shown.map(|it| it.version).collect();
+        let mut made = BTreeMap::new();
+        for number in shown {
+            let revision = self.context.store.revision(of, number).await?;
+            made.extend(revision.map(|it| (number, it.created_at)));
+        }
+        Ok(made)
     }
 
     /// Makes an agent and the token that lets it in, as the workspace's next revision.
@@ -255,6 +307,17 @@ impl Agents {
             .map_err(|error| error.or_missing(missing))?;
         Ok(agent)
     }
+}
+
+/// What an agent should serve. A revision that is not kept any more was made long ago.
+fn desired(
+    published: &Published,
+    id: AgentId,
+    made: &BTreeMap<RevisionNumber, DateTime<Utc>>,
+) -> Option<ConfigState> {
+    let update = published.update_for(id)?;
+    let at = made.get(&update.version).copied().unwrap_or_default();
+    Some(ConfigState::of(&update, at))
 }
 
 fn find(snapshot: &Snapshot, id: AgentId) -> Result<&Arc<AgentSpec>> {

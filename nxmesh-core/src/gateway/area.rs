@@ -8,15 +8,16 @@ use crate::{
     events::Events,
     figures::Buckets,
     gateway::{
-        AgentCount, Agents, Changes, GatewayStore, Revisions, Upstreams, VirtualHosts,
+        AgentCount, Agents, Changes, GatewayStore, Revisions, Rollouts, Upstreams, VirtualHosts,
         config::Aside,
         context::{AtHand, Context, Shared},
         dispatch,
         fleet::{Fleet, RecentCount},
         link::{HealthReport, LinkHost, ServerLink},
-        session,
+        rollout, session,
         snapshots::Snapshots,
     },
+    lease::Leases,
     tenancy::Tenancy,
 };
 
@@ -34,6 +35,7 @@ impl Gateway {
         tenancy: Tenancy,
         events: Events,
         clock: Arc<dyn Clock>,
+        leases: Leases,
         tasks: Tasks,
         heartbeat_interval: Duration,
     ) -> Self {
@@ -56,6 +58,7 @@ impl Gateway {
         });
         let commands = dispatch::serve(context.clone(), context.store.subscribe());
         context.tasks.spawn(commands);
+        context.tasks.spawn(rollout::run(context.clone(), leases));
         Self { context, _tasks }
     }
 
@@ -81,6 +84,12 @@ impl Gateway {
     #[must_use]
     pub fn revisions(&self) -> Revisions {
         Revisions::new(self.context.clone())
+    }
+
+    /// Revisions on their way to agents.
+    #[must_use]
+    pub fn rollouts(&self) -> Rollouts {
+        Rollouts::new(self.context.clone())
     }
 
     /// What stands behind it.

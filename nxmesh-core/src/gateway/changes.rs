@@ -108,16 +108,18 @@ impl Changes {
         let decide = |snapshot: &Snapshot| decide(&set, snapshot, actor, now);
         let ((changes, _), step) = self.context.step(actor, current, &decide)?;
         let objects = changes.iter().map(|change| object_change(current, change)).collect();
+        let delivery = current.settings().delivery;
         let Some((_, after)) = step else {
-            return Ok(ChangePreview { base, objects, ..ChangePreview::default() });
+            return Ok(ChangePreview { base, delivery, objects, ..ChangePreview::default() });
         };
         let facts = self.facts(of).await?;
+        let newest = Published::new(Arc::clone(current));
         let compare = move || {
             let after = Published::new(Arc::new(after));
-            change_set::agent_diffs(&before, &after, &facts)
+            change_set::agent_diffs(&newest, &after, &facts)
         };
         let (agents, further_agent_ids) = self.context.aside.run(compare).await?;
-        Ok(ChangePreview { base, objects, agents, further_agent_ids })
+        Ok(ChangePreview { base, delivery, objects, agents, further_agent_ids })
     }
 
     fn parse(&self, new: NewChangeSet) -> Result<ChangeSet> {

@@ -1,4 +1,4 @@
-mod commit;
+mod trail;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +15,9 @@ use crate::{
         VirtualHostId,
         config::Aside,
         fleet::{Fleet, RecentCount},
-        queue::Pending,
+        queue::{Pending, commit::commit_all},
         snapshots::Snapshots,
         store::AgentSecret,
-        trail,
     },
     tenancy::{Permission, Tenancy, WorkspaceId},
 };

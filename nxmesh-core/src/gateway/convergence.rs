@@ -1,5 +1,7 @@
 //! When to send what to one agent: pure, told the time.
 
+pub(crate) mod lag;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
@@ -109,9 +111,26 @@ impl Convergence {
         if now < due {
             return Next::WaitUntil(due);
         }
+        self.not_before = None;
         self.last_sent = Some(now);
         self.in_flight = Some(InFlight { update: Arc::clone(&desired), sent: now });
         Next::Send(desired)
+    }
+
+    /// This update, if it is the one under way or the one that should be served.
+    pub(crate) fn known(&self, config_id: &str) -> Option<&Arc<ConfigUpdate>> {
+        let flying = self.in_flight.as_ref().map(|it| &it.update);
+        flying.into_iter().chain(&self.desired).find(|it| it.config_id == config_id)
+    }
+
+    /// How often in a row what it should serve was refused.
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// When what was refused is sent again, if that waits.
+    pub(crate) const fn not_before(&self) -> Option<Instant> {
+        self.not_before
     }
 
     /// How long ago this update was sent, if it is the one under way.
@@ -122,12 +141,7 @@ impl Convergence {
 
     /// What became of an update. `jitter` is from 0 to 1.
     pub(crate) fn settled(&mut self, status: &ConfigStatus, now: Instant, jitter: f64) {
-        let known = |it: &Arc<ConfigUpdate>| it.config_id == status.config_id;
-        let flying = self.in_flight.as_ref().map(|it| &it.update);
-        let Some(update) = flying.into_iter().chain(&self.desired).find(|it| known(it)).cloned()
-        else {
-            return;
-        };
+        let Some(update) = self.known(&status.config_id).cloned() else { return };
         match status.status {
             ApplyStatus::Pending | ApplyStatus::Validating | ApplyStatus::Applying => return,
             ApplyStatus::Success => {
@@ -151,7 +165,7 @@ impl Convergence {
                 self.try_later(&update, now, jitter);
             }
         }
-        if self.in_flight.as_ref().is_some_and(|it| known(&it.update)) {
+        if self.in_flight.as_ref().is_some_and(|it| it.update.config_id == update.config_id) {
             self.in_flight = None;
         }
     }

@@ -55,7 +55,7 @@ async fn answer(
         tokio::select! {
             heard = news.recv() => match heard {
                 Ok(News::CommandAnswered(answered)) if answered == id => {}
-                Ok(News::CommandAnswered(_) | News::CommandWaiting(_) | News::Moved(_)) => continue,
+                Ok(_) => continue,
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return Err(unavailable("the control plane is shutting down")),
             },
@@ -75,7 +75,7 @@ pub(crate) async fn serve(context: Context, mut news: broadcast::Receiver<News>)
         let agents = tokio::select! {
             heard = news.recv() => match heard {
                 Ok(News::CommandWaiting(agent)) => Ok(vec![agent]),
-                Ok(News::CommandAnswered(_) | News::Moved(_)) => continue,
+                Ok(News::CommandAnswered(_) | News::Moved(_) | News::RolledOut(_)) => continue,
                 Err(RecvError::Lagged(_)) => context.store.waiting_commands().await,
                 Err(RecvError::Closed) => return,
             },

@@ -41,6 +41,8 @@ pub(crate) struct Progress {
     /// By how many revisions what it is proven to serve is behind what it should; `None` when it
     /// serves that.
     pub(crate) behind: Option<u64>,
+    /// Since when.
+    pub(crate) behind_since: Option<Instant>,
 }
 
 /// How many agents the store has, as of some seconds ago at most.
@@ -127,12 +129,15 @@ impl Fleet {
     /// How the connected agents are doing.
     pub(crate) fn figures(&self) -> AgentFigures {
         let mut figures = AgentFigures::default();
-        for Session { progress: Progress { degraded, behind }, .. } in self.lock().by_agent.values()
-        {
+        let now = Instant::now();
+        for session in self.lock().by_agent.values() {
+            let Progress { degraded, behind, behind_since } = &session.progress;
             *if *degraded { &mut figures.degraded } else { &mut figures.online } += 1;
             if let Some(revisions) = behind {
                 figures.behind += 1;
                 figures.furthest_behind = figures.furthest_behind.max(*revisions);
+                let seconds = behind_since.map_or(0, |it| now.duration_since(it).as_secs());
+                figures.longest_behind_seconds = figures.longest_behind_seconds.max(seconds);
             }
         }
         figures

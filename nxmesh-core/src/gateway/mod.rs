@@ -18,6 +18,8 @@ mod names;
 pub mod nginx;
 mod projection;
 mod revisions;
+mod rollout;
+mod rollouts;
 mod selector;
 mod snapshot;
 mod store;
@@ -27,7 +29,6 @@ mod upstreams;
 mod virtual_host;
 mod virtual_hosts;
 
-mod admission;
 mod conflict;
 mod context;
 mod convergence;
@@ -38,15 +39,15 @@ mod queue;
 mod reports;
 pub(crate) mod session;
 mod snapshots;
-mod trail;
 
 pub use self::{
     agent::{
-        Agent, AgentFilter, AgentHealth, AgentId, AgentName, AgentRecord, AgentSpec, AgentState,
-        AgentStatus, DeploymentMode, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken,
-        NginxState, SessionId, SilentAgent,
+        Agent, AgentConvergence, AgentFilter, AgentHealth, AgentId, AgentName, AgentRecord,
+        AgentSpec, AgentState, AgentStatus, Answered, ConfigState, Delivered, DeploymentMode,
+        FailedApply, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken, NginxState,
+        SessionId, SilentAgent,
     },
-    agents::{Agents, RegistrationToken, ReloadOutcome},
+    agents::{AgentQuery, Agents, RegistrationToken, ReloadOutcome},
     area::Gateway,
     certificate::{Certificate, CertificateId},
     change_set::{
@@ -65,11 +66,16 @@ pub use self::{
     projection::{ConfigUpdate, ConfigVersion, Projection},
     reports::{MAX_QUARANTINED, Quarantined, VirtualHostState, VirtualHostStatus},
     revisions::Revisions,
+    rollout::{
+        DeliveryRecord, Gates, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout, NewWave,
+        Rollout, RolloutId, RolloutMark, RolloutState, Wave, WaveAgents, WaveFigures, WaveState,
+    },
+    rollouts::Rollouts,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,
     store::{
-        AgentCount, AgentSecret, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS,
-        Moved, News, Step, Writes,
+        AgentCount, AgentSecret, GatewayChange, GatewayStore, GatewayWrite, MAX_ROLLOUTS,
+        MAX_WAITING_COMMANDS, Moved, News, Step, Writes,
     },
     target::{MAX_NAMED_AGENTS, NewTargetAgents, TargetAgents},
     upstream::{

@@ -5,15 +5,39 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::gateway::{
-    AgentId, AgentSpec, ConfigUpdate, Labels, LocationTarget, Projection, Snapshot, TargetAgents,
-    UpstreamId, VirtualHost, VirtualHostSpec, drift::DriftPolicy,
+use crate::{
+    RevisionNumber,
+    gateway::{
+        AgentId, AgentSpec, ConfigUpdate, Labels, LocationTarget, Projection, Snapshot,
+        TargetAgents, UpstreamId, VirtualHost, VirtualHostSpec,
+        drift::DriftPolicy,
+        rollout::{Members, RolloutMark},
+    },
 };
 
-/// A snapshot that is handed to agents. Those who see the same share one update.
+/// A workspace as it is handed to agents.
 #[derive(Debug)]
 pub(crate) struct Published {
+    /// At its newest revision.
     pub(crate) snapshot: Arc<Snapshot>,
+    newest: Arc<Served>,
+    staged: Option<Arc<Staged>>,
+}
+
+/// Which revisions agents serve while delivery is staged.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    /// What all serve whom no rollout has reached.
+    pub(super) released: Arc<Served>,
+    /// What those serve whom the rollout under way has reached.
+    pub(super) reached: Option<(Arc<Served>, Members)>,
+    pub(super) mark: RolloutMark,
+}
+
+/// A revision that agents serve. Those who see the same share one update.
+#[derive(Debug)]
+pub(crate) struct Served {
+    snapshot: Arc<Snapshot>,
     named: BTreeSet<AgentId>,
     updates: Mutex<HashMap<View, Arc<ConfigUpdate>>>,
 }
@@ -27,6 +51,58 @@ struct View {
 }
 
 impl Published {
+    /// A workspace of which all agents serve the newest revision.
+    pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self::staged(snapshot, None)
+    }
+
+    /// A workspace of which agents serve what is said, or else the newest revision.
+    pub(crate) fn staged(snapshot: Arc<Snapshot>, staged: Option<Arc<Staged>>) -> Self {
+        let newest = Arc::new(Served::new(Arc::clone(&snapshot)));
+        Self { snapshot, newest, staged }
+    }
+
+    /// The same with another newest revision, which agents serve unless delivery is staged.
+    pub(crate) fn moved(&self, snapshot: Arc<Snapshot>) -> Self {
+        Self::staged(snapshot, self.staged.clone())
+    }
+
+    /// The same with agents on other revisions.
+    pub(crate) fn with(&self, staged: Option<Arc<Staged>>) -> Self {
+        let (snapshot, newest) = (Arc::clone(&self.snapshot), Arc::clone(&self.newest));
+        Self { snapshot, newest, staged }
+    }
+
+    /// A revision that is at hand.
+    pub(crate) fn served(&self, revision: RevisionNumber) -> Option<Arc<Served>> {
+        let staged = self.staged.as_ref();
+        let released = staged.map(|it| &it.released);
+        let reached = staged.and_then(|it| it.reached.as_ref()).map(|it| &it.0);
+        let at_hand = released.into_iter().chain(reached).chain([&self.newest]);
+        at_hand.into_iter().find(|it| it.snapshot.revision() == revision).cloned()
+    }
+
+    /// The state of the rollouts that it shows; `None` while delivery is immediate.
+    pub(crate) fn mark(&self) -> Option<RolloutMark> {
+        self.staged.as_ref().map(|it| it.mark)
+    }
+
+    /// What this agent should serve; `None` when it does not belong here any more.
+    pub(crate) fn update_for(&self, agent: AgentId) -> Option<Arc<ConfigUpdate>> {
+        let agent = self.snapshot.agents().get(&agent)?;
+        Some(self.serving(agent.id).update_for(agent))
+    }
+
+    fn serving(&self, agent: AgentId) -> &Served {
+        let Some(staged) = &self.staged else { return &self.newest };
+        match &staged.reached {
+            Some((served, members)) if members.has(agent) => served,
+            _ => &staged.released,
+        }
+    }
+}
+
+impl Served {
     pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
         let named = snapshot.virtual_hosts().values().flat_map(|host| match &host.target_agents {
             TargetAgents::Agents { agent_ids } => agent_ids.as_slice(),
@@ -36,14 +112,13 @@ impl Published {
         Self { snapshot, named, updates: Mutex::default() }
     }
 
-    /// What this agent should serve; `None` when it does not belong here any more.
-    pub(crate) fn update_for(&self, agent: AgentId) -> Option<Arc<ConfigUpdate>> {
-        let agent = self.snapshot.agents().get(&agent)?;
+    /// What an agent serves of it that is as it is now, whatever it was then.
+    pub(crate) fn update_for(&self, agent: &AgentSpec) -> Arc<ConfigUpdate> {
         let named = self.named.contains(&agent.id).then_some(agent.id);
         let view = View { labels: agent.labels.clone(), named, drift: agent.drift };
         let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
         let update = updates.entry(view).or_insert_with(|| Arc::new(update(&self.snapshot, agent)));
-        Some(Arc::clone(update))
+        Arc::clone(update)
     }
 }
 

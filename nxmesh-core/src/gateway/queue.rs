@@ -5,6 +5,8 @@
 //! one: many callers share one round trip and one `fsync`. Nobody sees a state, and no
 //! caller is answered, before it is committed.
 
+pub(crate) mod commit;
+
 use std::{
     future::Future,
     mem,

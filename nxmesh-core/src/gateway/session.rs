@@ -1,5 +1,6 @@
 //! One agent's connection, from registration to its end.
 
+pub(crate) mod admission;
 mod silence;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -15,10 +16,12 @@ use crate::{
     clock::new_id,
     events::NewEvent,
     gateway::{
-        AgentId, AgentState, AgentStatus, MAX_QUARANTINED, SessionId,
-        admission::{self, Admission},
+        AgentId, AgentState, AgentStatus, ConfigState, Delivered, MAX_QUARANTINED, SessionId,
         context::Context,
-        convergence::{Convergence, Next},
+        convergence::{
+            Convergence, Next,
+            lag::{Lag, Tell},
+        },
         drift::DriftRecord,
         fleet::{Order, Outcome, Progress, Seat},
         link::{
@@ -30,6 +33,7 @@ use crate::{
     },
 };
 
+use self::admission::Admission;
 pub(crate) use self::silence::Silence;
 
 /// How many commands may wait for their answer; an older one is given up for a newer.
@@ -101,6 +105,7 @@ struct Session {
     outgoing: Outgoing,
     published: watch::Receiver<Arc<Published>>,
     convergence: Convergence,
+    lag: Lag,
     status: AgentStatus,
     id: SessionId,
     /// Whether what is known of the agent is written down.
@@ -134,6 +139,9 @@ impl Session {
             last_apply,
         );
         let about = About::of(&agent.spec, &published.borrow().snapshot);
+        let Delivered { behind_since, told, .. } = agent.status.delivered;
+        let behind = behind_since.and_then(|it| (context.clock.now() - it).to_std().ok());
+        let lag = Lag::new(behind, told, Instant::now());
         let mut session = Self {
             agent: id,
             about,
@@ -141,6 +149,7 @@ impl Session {
             outgoing,
             published,
             convergence,
+            lag,
             status: agent.status,
             id: new_id(context.clock.as_ref()),
             recorded: true,
@@ -178,6 +187,11 @@ impl Session {
 
     async fn serve(mut self, incoming: &mut Incoming<AgentMessage>) -> Error {
         let reason = loop {
+            if self.look()
+                && let Err(error) = self.record().await
+            {
+                break error;
+            }
             self.seat.note(self.progress());
             if let Err(error) = self.step(incoming).await {
                 break error;
@@ -186,6 +200,7 @@ impl Session {
         tracing::info!(agent_id = %self.agent, reason = %reason, "agent disconnected");
         if self.seat.is_ours() {
             self.status.connected = false;
+            self.status.delivered.next_attempt_at = None;
             self.tell([self.about.disconnected(self.ending, self.context.clock.now())]);
             // Whoever took over meanwhile is not disturbed by this.
             let _ = self.record().await;
@@ -195,17 +210,62 @@ impl Session {
 
     fn progress(&self) -> Progress {
         let state = self.status.state(self.context.alive_since());
-        Progress { degraded: state == AgentState::Degraded, behind: self.convergence.behind() }
+        Progress {
+            degraded: state == AgentState::Degraded,
+            behind: self.convergence.behind(),
+            behind_since: self.lag.since(),
+        }
+    }
+
+    /// Looks whether the agent serves what it should. Whether there is something to tell of it.
+    fn look(&mut self) -> bool {
+        let told = self.lag.look(self.convergence.behind().is_some(), Instant::now());
+        self.note_delivered();
+        let Some(told) = told else { return false };
+        let now = self.context.clock.now();
+        let event = match told {
+            Tell::Lagging => {
+                let published = Arc::clone(&self.published.borrow());
+                let desired = published.update_for(self.agent);
+                let desired = desired.map(|it| ConfigState::of(&it, now));
+                self.about.lagging(&self.status.convergence(desired), now)
+            }
+            Tell::Converged(after) => {
+                self.about.converged(self.status.serving.as_ref(), after, now)
+            }
+        };
+        self.tell([event]);
+        true
+    }
+
+    /// Brings what is to be written down about deliveries up to date.
+    fn note_delivered(&mut self) {
+        let (now, instant) = (self.context.clock.now(), Instant::now());
+        let delivered = &mut self.status.delivered;
+        match self.lag.since() {
+            Some(_) => {
+                delivered.behind_since.get_or_insert(now);
+            }
+            None => delivered.behind_since = None,
+        }
+        delivered.told = self.lag.told();
+        delivered.attempts = self.convergence.failures();
+        let wait = self.convergence.not_before().map(|it| it.saturating_duration_since(instant));
+        delivered.next_attempt_at = wait.map(|it| now + it);
     }
 
     async fn step(&mut self, incoming: &mut Incoming<AgentMessage>) -> Result<()> {
         let due = match self.convergence.next(Instant::now()) {
-            Next::Send(update) => return self.send(ServerMessage::Config(update)).await,
+            Next::Send(update) => {
+                let sent = ConfigState::of(&update, self.context.clock.now());
+                self.status.delivered.sent = Some(sent);
+                return self.send(ServerMessage::Config(update)).await;
+            }
             Next::WaitUntil(due) => Some(due),
             Next::Rest => None,
         };
         let silent = self.last_heard + self.context.heartbeat_interval * 3;
-        let wake = due.map_or(silent, |due| due.min(silent));
+        let wake = due.into_iter().chain(self.lag.due()).fold(silent, Instant::min);
         let ended = |message: &str| Err(Error::new(ErrorKind::Unavailable, message));
         let (ending, step) = tokio::select! {
             biased;
@@ -272,6 +332,7 @@ impl Session {
                 self.convergence.follows(report.drift.as_ref().map(|it| it.policy));
                 status::note_health(&mut self.status, &report, now);
                 self.tell(self.about.alerts(&report.alerts, now));
+                self.look();
                 self.send(ServerMessage::Heard).await?;
                 self.note_drift(report).await?;
                 self.record().await
@@ -279,6 +340,9 @@ impl Session {
             AgentMessage::ConfigStatus(report) => {
                 let (now, took) = (self.context.clock.now(), Instant::now());
                 let took = self.convergence.under_way(&report.config_id, took);
+                if let Some(update) = self.convergence.known(&report.config_id) {
+                    status::note_progress(&mut self.status, &report, update, now);
+                }
                 self.convergence.settled(&report, Instant::now(), rand::random());
                 let verified = self.convergence.verified();
                 let before = self.status.clone();
@@ -291,6 +355,7 @@ impl Session {
                 }
                 let (before, after) = (&before.quarantined, &self.status.quarantined);
                 self.tell(self.about.quarantined(before, after, now));
+                self.look();
                 self.record().await
             }
             AgentMessage::Event(event) => {

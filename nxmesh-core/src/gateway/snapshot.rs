@@ -30,7 +30,7 @@ impl Snapshot {
     #[must_use]
     pub fn empty(workspace_id: WorkspaceId, organization_id: OrganizationId) -> Self {
         let settings = Arc::new(Settings::default());
-        let digests = BTreeMap::from([(*workspace_id.as_uuid(), digest(settings.as_ref()))]);
+        let digests = BTreeMap::from([(*workspace_id.as_uuid(), digest(&settings.served()))]);
         Self {
             workspace_id,
             organization_id,
@@ -100,7 +100,7 @@ impl Snapshot {
     fn write(&mut self, write: GatewayWrite) {
         match write {
             GatewayWrite::PutSettings(settings) => {
-                self.digests.insert(*self.workspace_id.as_uuid(), digest(settings.as_ref()));
+                self.digests.insert(*self.workspace_id.as_uuid(), digest(&settings.served()));
                 self.settings = settings;
             }
             GatewayWrite::PutVirtualHost(host) => {

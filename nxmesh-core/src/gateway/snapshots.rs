@@ -8,14 +8,14 @@ use std::{
 use tokio::sync::{broadcast, broadcast::error::RecvError, watch};
 
 use crate::{
-    Error, Result, Tasks,
+    Error, Result, RevisionNumber, Tasks,
     gateway::{
         GatewayStore, Moved, News, Snapshot, Writes,
-        project::Published,
+        project::{Published, Served, Staged},
         queue::{Queue, Turn},
     },
     poll::Poll,
-    tenancy::WorkspaceId,
+    tenancy::{Delivery, WorkspaceId},
 };
 
 /// How many workspaces are kept at hand beyond those that have agents connected.
@@ -42,6 +42,8 @@ struct Known {
 struct Entry {
     current: watch::Sender<Arc<Published>>,
     queue: Queue,
+    /// One at a time brings it up to date: what was read last is what is so.
+    refreshing: Arc<tokio::sync::Mutex<()>>,
     used: u64,
 }
 
@@ -88,6 +90,9 @@ impl Snapshots {
     /// Brings a workspace up to date with the store; `NotFound` when it is gone.
     pub(crate) async fn refresh(&self, id: WorkspaceId) -> Result<()> {
         let Some(known) = self.known(id) else { return Ok(()) };
+        let refreshing = self.lock().workspaces.get(&id).map(|it| Arc::clone(&it.refreshing));
+        let refreshing = refreshing.unwrap_or_default();
+        let _alone = refreshing.lock().await;
         let current = Arc::clone(&known.borrow());
         let writes = self.store.writes_since(id, current.snapshot.revision()).await?;
         let Some(writes) = writes else {
@@ -98,29 +103,99 @@ impl Snapshots {
             return self.go_back(id).await;
         }
         if writes.revision == current.snapshot.revision() {
+            if current.mark().is_some() {
+                let staged = self.staged(&current.snapshot, Some(&current)).await?;
+                if staged.as_ref().map(|it| it.mark) != current.mark() {
+                    self.publish_staged(Arc::clone(&current.snapshot), staged);
+                }
+            }
             return Ok(());
         }
-        let Writes { revision, writes: Some(writes) } = writes else {
-            let loaded = self.read(id).await?;
-            self.publish(Arc::new(loaded));
-            return Ok(());
+        let snapshot = match writes {
+            Writes { revision, writes: Some(writes) } => {
+                let mut snapshot = current.snapshot.as_ref().clone();
+                snapshot.apply(revision, writes);
+                snapshot
+            }
+            Writes { writes: None, .. } => self.read(id).await?,
         };
-        let mut snapshot = current.snapshot.as_ref().clone();
-        snapshot.apply(revision, writes);
-        self.publish(Arc::new(snapshot));
+        let staged = self.staged(&snapshot, Some(&current)).await?;
+        self.publish_staged(Arc::new(snapshot), staged);
         Ok(())
+    }
+
+    /// Which revisions agents serve, if not the newest.
+    async fn staged(
+        &self,
+        snapshot: &Snapshot,
+        at_hand: Option<&Published>,
+    ) -> Result<Option<Arc<Staged>>> {
+        if snapshot.settings().delivery == Delivery::Immediate {
+            return Ok(None);
+        }
+        let id = snapshot.workspace_id();
+        let record = self.store.delivery(id).await?;
+        let record = record.ok_or_else(|| Error::not_found("workspace", id))?;
+        // It may have become immediate since: whoever tells of that has this looked at again.
+        let Some(released) = record.released() else { return Ok(None) };
+        let released = self.served(id, released, at_hand).await?;
+        let reached = match record.reached() {
+            Some((revision, members)) => Some((self.served(id, revision, at_hand).await?, members)),
+            None => None,
+        };
+        Ok(Some(Arc::new(Staged { released, reached, mark: record.mark })))
+    }
+
+    /// A workspace as its agents serve it at a revision.
+    pub(crate) async fn at(
+        &self,
+        id: WorkspaceId,
+        revision: RevisionNumber,
+        at_hand: &Published,
+    ) -> Result<Arc<Served>> {
+        self.served(id, revision, Some(at_hand)).await
+    }
+
+    async fn served(
+        &self,
+        id: WorkspaceId,
+        revision: RevisionNumber,
+        at_hand: Option<&Published>,
+    ) -> Result<Arc<Served>> {
+        if let Some(served) = at_hand.and_then(|it| it.served(revision)) {
+            return Ok(served);
+        }
+        let state = self.store.state_at(id, revision).await?;
+        let state = state.ok_or_else(|| Error::not_found("revision", revision))?;
+        Ok(Arc::new(Served::new(Arc::new(state))))
     }
 
     /// The store has lost changes: it was restored, or a replica that had not seen them took
     /// over. What it has now is what counts.
     async fn go_back(&self, id: WorkspaceId) -> Result<()> {
         let loaded = self.read(id).await?;
+        // What is at hand of later revisions is not what they will be.
+        let staged = self.staged(&loaded, None).await?;
         let revision = loaded.revision();
         tracing::warn!(workspace_id = %id, %revision, "the store went back to an older revision");
         if let Some(entry) = self.lock().workspaces.get(&id) {
-            entry.current.send_replace(Arc::new(Published::new(Arc::new(loaded))));
+            entry.current.send_replace(Arc::new(Published::staged(Arc::new(loaded), staged)));
         }
         Ok(())
+    }
+
+    /// Makes a snapshot the current one, unless a newer one is known, and has agents serve
+    /// these revisions.
+    fn publish_staged(&self, snapshot: Arc<Snapshot>, staged: Option<Arc<Staged>>) {
+        let known = self.lock();
+        let Some(entry) = known.workspaces.get(&snapshot.workspace_id()) else { return };
+        entry.current.send_modify(|current| {
+            *current = Arc::new(match snapshot.revision() > current.snapshot.revision() {
+                true => Published::staged(snapshot, staged),
+                // What was committed here meanwhile has the settings that were known.
+                false => current.with(staged),
+            });
+        });
     }
 
     /// Makes a snapshot the current one, unless a newer one is known.
@@ -130,7 +205,7 @@ impl Snapshots {
         entry.current.send_if_modified(|current| {
             let newer = snapshot.revision() > current.snapshot.revision();
             if newer {
-                *current = Arc::new(Published::new(snapshot));
+                *current = Arc::new(current.moved(snapshot));
             }
             newer
         });
@@ -150,6 +225,7 @@ impl Snapshots {
             };
             match heard {
                 Ok(News::Moved(moved)) => self.catch_up(moved).await,
+                Ok(News::RolledOut(id)) => self.refresh_or_say(id).await,
                 Ok(News::CommandWaiting(_) | News::CommandAnswered(_)) => {}
                 Err(RecvError::Lagged(_)) => self.compare_heads().await,
                 Err(RecvError::Closed) => return,
@@ -184,17 +260,45 @@ impl Snapshots {
                 return;
             }
         };
+        let mut staged = Vec::new();
         for id in ids {
             let Some(head) = heads.get(&id) else {
                 self.forget(id);
                 continue;
             };
-            let known = self.lock().workspaces.get(&id).map(|it| it.current.borrow().clone());
+            let Some(known) = self.at_hand(id) else { continue };
             // A head that is older was read before the newest change, or the store went back.
-            if known.is_some_and(|it| it.snapshot.revision() != *head) {
+            if known.snapshot.revision() != *head {
                 self.refresh_or_say(id).await;
+            } else if known.mark().is_some() {
+                staged.push(id);
             }
         }
+        self.compare_marks(&staged).await;
+    }
+
+    /// Looks of which of these rollouts have gone on.
+    async fn compare_marks(&self, of: &[WorkspaceId]) {
+        if of.is_empty() {
+            return;
+        }
+        let marks = match self.store.rollout_marks(of).await {
+            Ok(marks) => marks,
+            Err(error) => {
+                tracing::debug!(%error, "cannot look whether rollouts have gone on");
+                return;
+            }
+        };
+        for id in of {
+            let mark = marks.get(id).copied().unwrap_or_default();
+            if self.at_hand(*id).is_some_and(|it| it.mark() != Some(mark)) {
+                self.refresh_or_say(*id).await;
+            }
+        }
+    }
+
+    fn at_hand(&self, id: WorkspaceId) -> Option<Arc<Published>> {
+        self.lock().workspaces.get(&id).map(|it| it.current.borrow().clone())
     }
 
     async fn refresh_or_say(&self, id: WorkspaceId) {
@@ -205,7 +309,8 @@ impl Snapshots {
 
     async fn load(&self, id: WorkspaceId) -> Result<watch::Receiver<Arc<Published>>> {
         let loaded = self.read(id).await?;
-        let receiver = self.lock().keep(loaded);
+        let staged = self.staged(&loaded, None).await?;
+        let receiver = self.lock().keep(Published::staged(Arc::new(loaded), staged));
         // What was committed between reading and keeping was announced to nobody.
         self.refresh(id).await?;
         Ok(receiver)
@@ -239,12 +344,14 @@ impl Known {
         self.uses
     }
 
-    fn keep(&mut self, loaded: Snapshot) -> watch::Receiver<Arc<Published>> {
+    fn keep(&mut self, loaded: Published) -> watch::Receiver<Arc<Published>> {
         self.make_room();
         let used = self.tick();
-        let entry = self.workspaces.entry(loaded.workspace_id()).or_insert_with(|| Entry {
-            current: watch::Sender::new(Arc::new(Published::new(Arc::new(loaded)))),
+        let id = loaded.snapshot.workspace_id();
+        let entry = self.workspaces.entry(id).or_insert_with(|| Entry {
+            current: watch::Sender::new(Arc::new(loaded)),
             queue: Queue::default(),
+            refreshing: Arc::default(),
             used,
         });
         entry.current.subscribe()

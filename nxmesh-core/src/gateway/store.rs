@@ -10,14 +10,16 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentStatus, CommandId,
-        CommandOutcome, SessionId, SilentAgent, Snapshot, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId, drift::DriftRecord,
+        CommandOutcome, DeliveryRecord, Rollout, RolloutId, RolloutMark, SessionId, SilentAgent,
+        Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId, drift::DriftRecord,
     },
     tenancy::{Settings, WorkspaceId},
 };
 
 /// How many commands may wait for one agent.
 pub const MAX_WAITING_COMMANDS: usize = 16;
+/// How many rollouts of a workspace are kept.
+pub const MAX_ROLLOUTS: u64 = 100;
 
 /// What the gateway area asks of a database: the same one that holds the tenancy area.
 ///
@@ -81,7 +83,8 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     /// Workspaces that have more revisions than this; some of them, if they are many.
     async fn long_histories(&self, more_than: u64) -> Result<Vec<WorkspaceId>>;
 
-    /// Drops the oldest revisions of a workspace but for the newest `keep`; some of them, if they
+    /// Drops the oldest revisions of a workspace but for the newest `keep`, and none from the one
+    /// on that [`DeliveryRecord::oldest`] says; some of them, if they
     /// are many. Answers how many: call it again until that is 0. What the workspace is, and was
     /// at those that are kept, stays the same.
     async fn drop_revisions(&self, of: WorkspaceId, keep: NonZeroU64) -> Result<u64>;
@@ -92,6 +95,29 @@ pub trait GatewayStore: Debug + Send + Sync + 'static {
     /// Fails with [`Stale`](crate::ErrorKind::Stale) when the workspace has left `change.base`,
     /// and with [`NotFound`](crate::ErrorKind::NotFound) when it is gone.
     async fn commit(&self, change: GatewayChange) -> Result<()>;
+
+    /// `None` when there is no such rollout, or not any more.
+    async fn rollout(&self, id: RolloutId) -> Result<Option<Rollout>>;
+
+    /// Those of a workspace, oldest first.
+    async fn rollouts(&self, of: WorkspaceId, page: PageRequest) -> Result<Page<Rollout>>;
+
+    /// Those that are running or paused, of all workspaces; some of them, if they are many.
+    async fn rollouts_under_way(&self) -> Result<Vec<Rollout>>;
+
+    /// What decides which revision the agents of a workspace serve, at one moment; `None` when
+    /// there is no such workspace.
+    async fn delivery(&self, of: WorkspaceId) -> Result<Option<DeliveryRecord>>;
+
+    /// How far the rollouts of these workspaces are; those without any are left out.
+    async fn rollout_marks(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RolloutMark>>;
+
+    /// Adds a rollout of version 1, or puts one in place of the version before; the trail is
+    /// recorded with it, and it is announced. Answers `false`, and changes nothing, when that is
+    /// not its version any more, it is over, another one of the workspace is under way, or the
+    /// workspace is gone. With each that is added, those are dropped that are older than the
+    /// newest [`MAX_ROLLOUTS`], but for the newest that was completed.
+    async fn put_rollout(&self, rollout: &Rollout, trail: Trail) -> Result<bool>;
 
     /// Adds a credential. Answers `false`, and changes nothing, when the agent is gone.
     async fn add_agent_secret(&self, secret: AgentSecret) -> Result<bool>;
@@ -192,6 +218,8 @@ pub enum News {
     CommandWaiting(AgentId),
     /// This command was answered.
     CommandAnswered(CommandId),
+    /// A rollout of this workspace has changed.
+    RolledOut(WorkspaceId),
 }
 
 /// A workspace has a new revision.

@@ -5,9 +5,10 @@ use crate::{
     RevisionNumber,
     directive::{Context, MAX_DIRECTIVE_BYTES, MAX_DIRECTIVES},
     gateway::{
-        HealthCheck, MAX_FAILS, MAX_HEADERS, MAX_KEEPALIVE, MAX_LOCATIONS, MAX_NAMED_AGENTS,
-        MAX_REWRITES, MAX_SECONDS, MAX_SELECTOR_BYTES, MAX_SERVER_NAMES, MAX_SERVERS,
-        MAX_THRESHOLD, MAX_TOKEN_HOURS, MAX_WEIGHT, NewChange, NewChangeSet,
+        HealthCheck, MAX_FAILS, MAX_GATE, MAX_HEADERS, MAX_KEEPALIVE, MAX_LOCATIONS,
+        MAX_NAMED_AGENTS, MAX_REWRITES, MAX_SECONDS, MAX_SELECTOR_BYTES, MAX_SERVER_NAMES,
+        MAX_SERVERS, MAX_SOAK_SECONDS, MAX_THRESHOLD, MAX_TOKEN_HOURS, MAX_WAVES, MAX_WEIGHT,
+        NewChange, NewChangeSet,
         labels::{MAX_LABEL_BYTES, MAX_LABELS},
         location_parts::{MAX_HEADER_NAME_BYTES, MAX_TEXT_BYTES},
     },
@@ -82,6 +83,15 @@ pub fn limits() -> Vec<(&'static str, Value)> {
         ("NewTargetAgents", one_kind()),
         ("NewTargetAgents.type", json!({"enum": ["all", "selector", "agents", null]})),
         ("NewTargetAgents.agent_ids", items(1, MAX_NAMED_AGENTS)),
+        ("NewRollout.message", name()),
+        ("NewRollout.waves", items(0, MAX_WAVES)),
+        ("NewWave", one_choice()),
+        ("NewWave.percent", range(1, 100_u64)),
+        ("NewWave.agent_ids", items(1, MAX_NAMED_AGENTS)),
+        ("NewWave.soak_seconds", range(0, MAX_SOAK_SECONDS)),
+        ("NewGates.max_failed_applies", range(0, MAX_GATE)),
+        ("NewGates.max_5xx_percent", range(0, 100_u64)),
+        ("NewGates.min_requests", range(0, MAX_GATE)),
         ("NewChangeSet.message", text(1, NewChangeSet::MAX_MESSAGE, &patterns::label())),
         ("NewChangeSet.changes", items(1, NewChangeSet::MAX_CHANGES)),
         ("NewChange.ref", text(1, NewChange::MAX_REF, "^[A-Za-z0-9._-]+$")),
@@ -207,6 +217,19 @@ fn one_target() -> Value {
         limit
     };
     json!({"oneOf": targets.map(only)})
+}
+
+/// A wave says in one way which agents are in it.
+fn one_choice() -> Value {
+    let ways = ["selector", "percent", "agent_ids"];
+    let only = |way: &str| {
+        let mut limit = json!({"required": [way], "properties": {way: {"not": {"type": "null"}}}});
+        for other in ways.iter().filter(|it| **it != way) {
+            limit["properties"][other] = json!({"type": "null"});
+        }
+        limit
+    };
+    json!({"oneOf": ways.map(only)})
 }
 
 /// Which fields go with which type of target.

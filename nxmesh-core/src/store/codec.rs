@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, ErrorKind, Id, Result, Revision, Trail,
-    gateway::GatewayWrite,
+    gateway::{GatewayWrite, Rollout, RolloutState},
     tenancy::{AuditEntry, Role, WorkspaceId},
 };
 
@@ -108,6 +108,40 @@ impl RevisionRows {
             number: number(revision.number.0)?,
             body: to_body(revision)?,
             writes: rows.collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// A rollout, ready to be stored.
+pub(super) struct RolloutRow {
+    pub(super) id: Uuid,
+    pub(super) workspace_id: Uuid,
+    pub(super) version: i64,
+    pub(super) state: &'static str,
+    pub(super) revision: i64,
+    pub(super) staged_since: i64,
+    pub(super) body: String,
+}
+
+/// The state of a rollout that may still change.
+pub(super) const UNDER_WAY: &str = "under_way";
+/// The state of a rollout whose revision was released.
+pub(super) const COMPLETED: &str = "completed";
+
+impl RolloutRow {
+    pub(super) fn of(rollout: &Rollout) -> Result<Self> {
+        Ok(Self {
+            id: *rollout.id.as_uuid(),
+            workspace_id: *rollout.workspace_id.as_uuid(),
+            version: number(rollout.version)?,
+            state: match rollout.state {
+                RolloutState::Running | RolloutState::Paused => UNDER_WAY,
+                RolloutState::Completed => COMPLETED,
+                RolloutState::Halted | RolloutState::Aborted => "over",
+            },
+            revision: number(rollout.revision.0)?,
+            staged_since: number(rollout.staged_since.0)?,
+            body: to_body(rollout)?,
         })
     }
 }

@@ -129,6 +129,20 @@ pub(super) const TABLES: &[Table] = &[
         ],
         key: 3,
     },
+    Table {
+        name: "rollouts",
+        columns: &[
+            ("id", Uuid),
+            ("workspace_id", Uuid),
+            ("number", Integer),
+            ("version", Integer),
+            ("state", Text),
+            ("revision", Integer),
+            ("staged_since", Integer),
+            ("body", Text),
+        ],
+        key: 1,
+    },
     Table { name: "virtual_hosts", columns: OBJECT, key: 1 },
     Table { name: "upstreams", columns: OBJECT, key: 1 },
     Table {

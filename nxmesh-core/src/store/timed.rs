@@ -17,8 +17,9 @@ use crate::{
     figures::CallCounts,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
-        CommandId, CommandOutcome, GatewayChange, GatewayStore, News, SessionId, SilentAgent,
-        Snapshot, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes, drift::DriftRecord,
+        CommandId, CommandOutcome, DeliveryRecord, GatewayChange, GatewayStore, News, Rollout,
+        RolloutId, RolloutMark, SessionId, SilentAgent, Snapshot, Upstream, UpstreamId,
+        VirtualHost, VirtualHostId, Writes, drift::DriftRecord,
     },
     store::Stores,
     tenancy::{
@@ -121,6 +122,12 @@ timed!("gateway." GatewayStore {
     async fn long_histories(more_than: u64) -> Vec<WorkspaceId>;
     async fn drop_revisions(of: WorkspaceId, keep: NonZeroU64) -> u64;
     async fn commit(change: GatewayChange) -> ();
+    async fn rollout(id: RolloutId) -> Option<Rollout>;
+    async fn rollouts(of: WorkspaceId, page: PageRequest) -> Page<Rollout>;
+    async fn rollouts_under_way() -> Vec<Rollout>;
+    async fn delivery(of: WorkspaceId) -> Option<DeliveryRecord>;
+    async fn rollout_marks(of: &[WorkspaceId]) -> HashMap<WorkspaceId, RolloutMark>;
+    async fn put_rollout(rollout: &Rollout, trail: Trail) -> bool;
     async fn add_agent_secret(secret: AgentSecret) -> bool;
     async fn keep_only_agent_secret(agent: AgentId, hash: &TokenHash) -> bool;
     async fn open_agent_session(id: AgentId, session: SessionId, status: &AgentStatus, events: Vec<NewEvent>) -> bool;

@@ -43,8 +43,8 @@ pub use self::{
     password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHash},
     role::Role,
     settings::{
-        EnvName, EnvValue, MAX_ENV_NAME_BYTES, MAX_ENV_VALUE_BYTES, MAX_ENV_VARS, NewSettings,
-        OnRefusal, Settings,
+        Delivery, EnvName, EnvValue, MAX_ENV_NAME_BYTES, MAX_ENV_VALUE_BYTES, MAX_ENV_VARS,
+        NewSettings, OnRefusal, Settings,
     },
     signing_key::{SealedSigningKey, SigningKey},
     slug::{MAX_SLUG_CHARS, Slug},

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    FieldCode, Path, Problems,
+    FieldCode, Path, Problems, RevisionNumber,
     directive::{Context, Directives},
     problems::Malformed,
     text::text_type,
@@ -31,6 +31,13 @@ pub struct Settings {
     /// What agents do when nginx refuses a part of what they should serve.
     #[serde(default)]
     pub on_refusal: OnRefusal,
+    /// When agents get what is changed.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// The revision that made delivery staged: agents stay on it until a rollout brings a newer
+    /// one. Nothing while delivery is immediate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged_since: Option<RevisionNumber>,
 }
 
 /// What an agent does when nginx refuses a part of what it should serve.
@@ -44,6 +51,43 @@ pub enum OnRefusal {
     Quarantine,
     /// Nothing goes live: what was served before goes on.
     Strict,
+}
+
+/// When agents get what is changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Delivery {
+    /// At once.
+    #[default]
+    Immediate,
+    /// By rollouts.
+    Staged,
+}
+
+/// What of [`Settings`] agents serve by: it names their content.
+#[derive(Serialize)]
+pub(crate) struct ServedSettings<'a> {
+    nginx_directives: &'a Directives,
+    env_vars: &'a BTreeMap<EnvName, EnvValue>,
+    on_refusal: OnRefusal,
+}
+
+impl Settings {
+    /// What agents serve by.
+    pub(crate) const fn served(&self) -> ServedSettings<'_> {
+        let Self { nginx_directives, env_vars, on_refusal, delivery: _, staged_since: _ } = self;
+        ServedSettings { nginx_directives, env_vars, on_refusal: *on_refusal }
+    }
+
+    /// The same as what `before` becomes at this revision.
+    pub(crate) fn after(self, before: &Self, revision: RevisionNumber) -> Self {
+        let staged_since = match self.delivery {
+            Delivery::Immediate => None,
+            Delivery::Staged => before.staged_since.or(Some(revision)),
+        };
+        Self { staged_since, ..self }
+    }
 }
 
 /// What a caller writes of [`Settings`].
@@ -61,6 +105,9 @@ pub struct NewSettings {
     /// See [`Settings::on_refusal`].
     #[serde(default)]
     pub on_refusal: OnRefusal,
+    /// See [`Settings::delivery`].
+    #[serde(default)]
+    pub delivery: Delivery,
 }
 
 text_type! {
@@ -89,16 +136,23 @@ impl NewSettings {
             let name = problems.take(&at, EnvName::parse(name.as_str()));
             name.zip(value)
         });
-        Settings { nginx_directives, env_vars: env_vars.collect(), on_refusal: self.on_refusal }
+        Settings {
+            nginx_directives,
+            env_vars: env_vars.collect(),
+            on_refusal: self.on_refusal,
+            delivery: self.delivery,
+            staged_since: None,
+        }
     }
 }
 
 impl From<Settings> for NewSettings {
     fn from(settings: Settings) -> Self {
-        let Settings { nginx_directives, env_vars, on_refusal } = settings;
+        let Settings { nginx_directives, env_vars, on_refusal, delivery, staged_since: _ } =
+            settings;
         let env_vars = env_vars.into_iter().map(|(name, value)| (name.into(), value.into()));
         let env_vars = env_vars.collect();
-        Self { nginx_directives: nginx_directives.into(), env_vars, on_refusal }
+        Self { nginx_directives: nginx_directives.into(), env_vars, on_refusal, delivery }
     }
 }
 

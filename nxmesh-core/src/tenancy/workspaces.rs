@@ -96,6 +96,7 @@ impl Workspaces {
     ) -> Result<Workspace> {
         self.organizations().held(actor, of, Permission::WriteWorkspaces).await?;
         let (name, slug, settings) = new.parse()?;
+        let settings = settings.after(&Settings::default(), RevisionNumber::default());
         let clock = self.context.clock.as_ref();
         let (id, now) = (new_id(clock), clock.now());
         let revision = (settings != Settings::default()).then(|| Revision {
@@ -151,6 +152,7 @@ impl Workspaces {
                 created_at: now,
             };
             let number = revision.number;
+            let settings = settings.after(&current.settings, number);
             let before = current.clone();
             let workspace =
                 Workspace { name, slug, settings, revision: number, updated_at: now, ..current };

@@ -4,8 +4,8 @@ use http::StatusCode;
 use nxmesh_core::{
     Mesh, Page,
     gateway::{
-        Agent, AgentConfig, AgentId, AgentState, LabelSelector, NewAgent, NewRegistrationToken,
-        RegistrationToken, ReloadOutcome, drift::DriftDetails,
+        Agent, AgentConfig, AgentId, AgentQuery, AgentState, LabelSelector, NewAgent,
+        NewRegistrationToken, RegistrationToken, ReloadOutcome, drift::DriftDetails,
     },
     tenancy::Workspace,
 };
@@ -37,8 +37,14 @@ pub(super) async fn list(
     let state = query.get("state", StateFilter::parse)?.and_then(StateFilter::state);
     let selector = query
         .get("label_selector", |text| LabelSelector::parse(text).map_err(|bad| bad.message))?;
+    let lagging = query.get("lagging", |text| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    })?;
     let page = query.page()?;
-    Ok(Json(mesh.gateway().agents().list(&actor, workspace, state, selector, page).await?))
+    let which = AgentQuery { state, label_selector: selector, lagging };
+    Ok(Json(mesh.gateway().agents().list(&actor, workspace, which, page).await?))
 }
 
 pub(super) async fn create_token(

@@ -4,6 +4,7 @@ mod agents;
 mod changes;
 mod grpc;
 mod revisions;
+mod rollouts;
 mod routes;
 mod upstreams;
 mod virtual_hosts;

@@ -7,7 +7,7 @@ use nxmesh_core::{
 
 use super::{
     agents::{self, StateFilter},
-    changes, revisions, upstreams, virtual_hosts,
+    changes, revisions, rollouts, upstreams, virtual_hosts,
 };
 use crate::http::{Flag, Needs, Routes};
 
@@ -27,6 +27,10 @@ pub(crate) fn routes() -> Routes {
         .describe("Without their health and what they hold back.")
         .query::<StateFilter>("state", "Only those in this state.")
         .query::<LabelSelector>("label_selector", "Only those whose labels match.")
+        .query::<bool>(
+            "lagging",
+            "Only those that are not proven to serve what they should, or only those that are.",
+        )
         .on(Method::POST, "/workspaces/{id}/agents/tokens", AGENTS, agents::create_token)
         .says("Let an agent in")
         .describe(
@@ -95,6 +99,27 @@ pub(crate) fn routes() -> Routes {
              the settings were others it needs the role that may write workspaces.",
         )
         .fails(Conflict, MEET)
+        .on(Method::GET, "/workspaces/{id}/rollouts", READ, rollouts::list)
+        .says("List rollouts")
+        .describe("Oldest first, with figures as of their last step; the last 100 are kept.")
+        .on(Method::POST, "/workspaces/{id}/rollouts", SERVED, rollouts::start)
+        .says("Roll a revision out")
+        .describe("Wave by wave, in a workspace whose delivery is staged. See docs/rollouts.md.")
+        .fails(Conflict, "Delivery is immediate, or another rollout is under way.")
+        .on(Method::GET, "/rollouts/{id}", READ, rollouts::get)
+        .says("Get a rollout")
+        .describe("With figures as they are now.")
+        .on(Method::POST, "/rollouts/{id}/pause", SERVED, rollouts::pause)
+        .says("Pause a rollout")
+        .describe("Nobody is taken back, and no gate is looked at until it is resumed.")
+        .fails(Conflict, "It is not running.")
+        .on(Method::POST, "/rollouts/{id}/resume", SERVED, rollouts::resume)
+        .says("Resume a rollout")
+        .fails(Conflict, "It is not paused.")
+        .on(Method::POST, "/rollouts/{id}/abort", SERVED, rollouts::abort)
+        .says("Abort a rollout")
+        .describe("Its agents go back to what was released before.")
+        .fails(Conflict, "It is over.")
         .on(Method::GET, "/workspaces/{id}/upstreams", READ, upstreams::list)
         .says("List upstreams")
         .on(Method::POST, "/workspaces/{id}/upstreams", SERVED, upstreams::create)

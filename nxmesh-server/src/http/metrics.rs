@@ -210,6 +210,8 @@ impl Collector for Core {
         gauge("nxmesh_events_watching", "Callers that watch events here", events.watching)?;
         let furthest = "Revisions between what the last of them serves and what it should";
         gauge("nxmesh_agents_behind_revisions_max", furthest, agents.furthest_behind)?;
+        let longest = "For how many seconds the one that has been behind the longest is";
+        gauge("nxmesh_agents_behind_seconds_max", longest, agents.longest_behind_seconds)?;
 
         let help = "Agents connected to this server";
         let mut metric =

@@ -1,10 +1,11 @@
 //! Who may do what, by every route.
 
 use nxmesh_core::{
-    Actor,
-    gateway::NewRegistrationToken,
+    Actor, IfMatch, MergePatch,
+    gateway::{NewRegistrationToken, NewRollout, RolloutId},
     tenancy::{
         NewApiKey, NewMember, NewOrganization, NewWorkspace, OrganizationId, Permission, Role,
+        WorkspaceId,
     },
 };
 use nxmesh_server::{Needs, Route};
@@ -94,6 +95,10 @@ async fn fill(
         "agents" => agent.to_string(),
         _ => String::new(),
     };
+    let id = match route.path.starts_with("/rollouts/") {
+        true => rollout(server, owner, workspace).await.to_string(),
+        false => id,
+    };
     let viewer = people.members[0].2.user_id().to_string();
     let path = route
         .path
@@ -106,6 +111,15 @@ async fn fill(
         _ => format!("/v1{path}"),
     };
     (path, organization)
+}
+
+/// A rollout that is under way.
+async fn rollout(server: &Given, owner: &Actor, workspace: WorkspaceId) -> RolloutId {
+    let staged = MergePatch::new(json!({"settings": {"delivery": "staged"}})).unwrap();
+    let workspaces = server.mesh.tenancy().workspaces();
+    workspaces.update(owner, workspace, &staged, &IfMatch::Any).await.unwrap();
+    let new = NewRollout { message: "new".into(), ..NewRollout::default() };
+    server.mesh.gateway().rollouts().start(owner, workspace, new).await.unwrap().id
 }
 
 /// What can be sent to a route: whoever may use it gets past its reading.
@@ -130,6 +144,7 @@ fn body(route: &Route, organization: OrganizationId) -> Option<Value> {
             let change = json!({"action": "create", "type": "upstream", "body": upstream("new")});
             Some(json!({"message": "new", "changes": [change]}))
         }
+        (&Method::POST, "rollouts") => Some(json!({"message": "new"})),
         (&Method::POST, "tokens") => Some(json!({"name": "new", "expires_in_hours": 1})),
         (&Method::POST, "virtual-hosts") => Some(json!(host("new.example", 80))),
         (&Method::POST, "upstreams") => Some(json!(upstream("new"))),

@@ -255,11 +255,11 @@ async fn agents_are_listed_by_state_and_labels() {
         agents.into_iter().map(|it| it.id).collect()
     };
     assert_eq!(list(&AgentFilter::default()).await, ids);
-    let pending = AgentFilter { state: Some(AgentState::Pending), label_selector: None };
+    let pending = AgentFilter { state: Some(AgentState::Pending), ..AgentFilter::default() };
     assert_eq!(list(&pending).await, ids);
     let label_selector = Some(LabelSelector::parse("name notin (a)").unwrap());
-    assert_eq!(list(&AgentFilter { state: None, label_selector }).await, ids[1..]);
-    let online = AgentFilter { state: Some(AgentState::Online), label_selector: None };
+    assert_eq!(list(&AgentFilter { label_selector, ..AgentFilter::default() }).await, ids[1..]);
+    let online = AgentFilter { state: Some(AgentState::Online), ..AgentFilter::default() };
     assert_eq!(list(&online).await, []);
 }
 

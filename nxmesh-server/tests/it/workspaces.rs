@@ -14,7 +14,10 @@ async fn a_workspace_is_made_read_changed_and_removed() {
         assert_eq!(made.status, 201);
         let path = format!("/v1/workspaces/{}", made.body["id"].as_str().unwrap());
         assert_eq!(made.header("location"), path);
-        let settings = json!({"nginx_directives": {"gzip": "on"}, "env_vars": {"A": "b"}, "on_refusal": "strict"});
+        let settings = json!({
+            "nginx_directives": {"gzip": "on"}, "env_vars": {"A": "b"}, "on_refusal": "strict",
+            "delivery": "immediate",
+        });
         let changed = given.send(Method::PATCH, &path, Some(json!({"settings": settings}))).await;
         assert_eq!((changed.status.as_u16(), &changed.body["settings"]), (200, &settings));
         let cleared = given
@@ -22,7 +25,10 @@ async fn a_workspace_is_made_read_changed_and_removed() {
             .await;
         assert_eq!(
             cleared.body["settings"],
-            json!({"nginx_directives": {"gzip": "on"}, "env_vars": {}, "on_refusal": "strict"})
+            json!({
+                "nginx_directives": {"gzip": "on"}, "env_vars": {}, "on_refusal": "strict",
+                "delivery": "immediate",
+            })
         );
         let page = given.send(Method::GET, &list, None).await;
         assert_eq!(page.body["meta"], json!({"page": 1, "per_page": 20, "total": 1}));

@@ -9,6 +9,7 @@ use crate::{
         config::{Facts, comparable, file_changes},
         project::Published,
     },
+    tenancy::Delivery,
 };
 
 /// What a change set would do.
@@ -17,10 +18,14 @@ use crate::{
 pub struct ChangePreview {
     /// The revision that it would be made on.
     pub base: RevisionNumber,
+    /// When agents would get it: `immediate`, or `staged`, and then nothing of it reaches an agent
+    /// before a rollout brings it.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// The objects before and after, in the order that was asked. Those that would be created
     /// have an id that is good for this answer only.
     pub objects: Vec<ObjectChange>,
-    /// The files that would change, by agents. Agents that see the same, and have the same
+    /// The files that would change against those of the revision it would be made on, by agents. Agents that see the same, and have the same
     /// nginx, share one entry; those that would not get a new configuration have none.
     pub agents: Vec<AgentDiff>,
     /// Agents that would get a new configuration too, beyond the first 100 different diffs.

@@ -9,7 +9,7 @@ use crate::{
     Actor, Clock, Trail,
     events::{EventType, NewEvent},
     gateway::{
-        AgentId, AgentSpec, AgentStatus, Quarantined, Snapshot,
+        AgentConvergence, AgentId, AgentSpec, AgentStatus, ConfigVersion, Quarantined, Snapshot,
         drift::{
             DriftChange, DriftEnded, DriftFound, DriftPolicy, DriftedFile, MAX_DRIFTED_FILES,
             NewDriftPolicy,
@@ -106,6 +106,36 @@ impl About {
             Some(self.event(EventType::VIRTUAL_HOST_RELEASED, data, now))
         });
         held.chain(released).collect()
+    }
+
+    /// It has been behind for too long.
+    pub(crate) fn lagging(self, lag: &AgentConvergence, now: DateTime<Utc>) -> NewEvent {
+        let AgentConvergence { behind_since, desired, verified, attempts, error, .. } = lag;
+        let mut data = json!({
+            "behind_since": behind_since,
+            "desired": desired,
+            "verified": verified,
+            "attempts": attempts,
+        });
+        if let Some(error) = error {
+            data["error_message"] = json!(cut(error));
+        }
+        self.event(EventType::AGENT_LAGGING, data, now)
+    }
+
+    /// It has caught up after that.
+    pub(crate) fn converged(
+        self,
+        serves: Option<&ConfigVersion>,
+        behind_for: Duration,
+        now: DateTime<Utc>,
+    ) -> NewEvent {
+        let data = json!({
+            "revision": serves.map(|it| it.version),
+            "checksum": serves.map(|it| it.checksum.as_str()),
+            "behind_seconds": behind_for.as_secs(),
+        });
+        self.event(EventType::AGENT_CONVERGED, data, now)
     }
 
     /// It has told of trouble.

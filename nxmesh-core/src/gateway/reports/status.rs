@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     RevisionNumber,
     gateway::{
-        AgentHealth, AgentStatus, ConfigUpdate, ConfigVersion, LastApply, MAX_QUARANTINED,
-        NginxState, Quarantined,
+        AgentHealth, AgentStatus, ConfigState, ConfigUpdate, ConfigVersion, FailedApply, LastApply,
+        MAX_QUARANTINED, NginxState, Quarantined,
         drift::{DriftReport, DriftedFile, MAX_DRIFTED_FILES},
         link::{ApplyStatus, ConfigStatus, HealthReport, Registration},
     },
@@ -39,7 +39,7 @@ pub(in crate::gateway) fn note_registration(
     status.capabilities = capabilities;
     status.deployment_mode = deployment_mode;
     status.nginx_version = nginx_version;
-    status.serving = serving(config_version, &config_checksum);
+    status.serves(serving(config_version, &config_checksum), now);
 }
 
 /// It reported how it is doing.
@@ -49,7 +49,6 @@ pub(in crate::gateway) fn note_health(
     now: DateTime<Utc>,
 ) {
     status.last_seen_at = Some(now);
-    status.serving = serving(report.config_version, &report.config_checksum);
     status.health = Some(AgentHealth {
         nginx_status: if report.nginx.is_running {
             NginxState::Running
@@ -73,6 +72,29 @@ pub(in crate::gateway) fn note_health(
     });
     status.checks.clone_from(&report.checks);
     status.traffic.clone_from(&report.traffic);
+    status.serves(serving(report.config_version, &report.config_checksum), now);
+}
+
+/// It told how far it has come with this update.
+pub(in crate::gateway) fn note_progress(
+    status: &mut AgentStatus,
+    report: &ConfigStatus,
+    update: &ConfigUpdate,
+    now: DateTime<Utc>,
+) {
+    let delivered = &mut status.delivered;
+    let same = |it: &ConfigState| it.revision == update.version && it.checksum == update.checksum;
+    let again = report.status == ApplyStatus::Pending;
+    if again || !delivered.acknowledged.as_ref().is_some_and(same) {
+        delivered.acknowledged = Some(ConfigState::of(update, now));
+    }
+    let error = match (report.status, report.quarantined.first()) {
+        (ApplyStatus::Failed | ApplyStatus::RolledBack, _) => &report.error_message,
+        (ApplyStatus::Success, Some(first)) => &first.error,
+        (ApplyStatus::Success, None)
+        | (ApplyStatus::Pending | ApplyStatus::Validating | ApplyStatus::Applying, _) => return,
+    };
+    delivered.failed = Some(FailedApply::new(ConfigState::of(update, now), error));
 }
 
 /// It told what became of a configuration, and so is proven to serve the content with this
@@ -93,7 +115,7 @@ pub(in crate::gateway) fn note_apply(
             // An update that this server did not send has a checksum it does not know: the
             // next report says it.
             if report.config_id == ConfigUpdate::id(report.version, verified) {
-                status.serving = serving(report.version, verified);
+                status.serves(serving(report.version, verified), now);
             }
             let told = report.quarantined.iter().take(MAX_QUARANTINED).cloned();
             status.quarantined = told.map(Quarantined::cut).collect();
@@ -115,7 +137,7 @@ pub(in crate::gateway) fn note_apply(
 }
 
 /// Whether the last apply came to what the one before did, with a part held back.
-pub(crate) fn is_repeated(before: &AgentStatus, after: &AgentStatus) -> bool {
+pub(in crate::gateway) fn is_repeated(before: &AgentStatus, after: &AgentStatus) -> bool {
     let settled = |it: &AgentStatus| {
         it.last_apply
             .as_ref()

@@ -4,15 +4,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::broadcast;
 
-use super::MemoryStore;
+use super::{MemoryStore, state::Head};
 use crate::{
     Page, PageRequest, Result, Revision, RevisionNumber, TokenHash, Trail,
     events::NewEvent,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
-        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved, News,
-        SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId,
-        Writes, drift::DriftRecord,
+        CommandId, CommandOutcome, DeliveryRecord, GatewayChange, GatewayStore, GatewayWrite,
+        Moved, News, Rollout, RolloutId, RolloutMark, SessionId, SilentAgent, Snapshot, Step,
+        Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes, drift::DriftRecord,
     },
     store::{last_settings, local::Effect},
     tenancy::WorkspaceId,
@@ -163,6 +163,37 @@ impl GatewayStore for MemoryStore {
         self.local.count(&effect);
         self.local.tell(effect);
         Ok(())
+    }
+
+    async fn rollout(&self, id: RolloutId) -> Result<Option<Rollout>> {
+        Ok(self.lock().rollout(id))
+    }
+
+    async fn rollouts(&self, of: WorkspaceId, page: PageRequest) -> Result<Page<Rollout>> {
+        Ok(self.lock().rollouts(of, page))
+    }
+
+    async fn rollouts_under_way(&self) -> Result<Vec<Rollout>> {
+        Ok(self.lock().rollouts_under_way())
+    }
+
+    async fn delivery(&self, of: WorkspaceId) -> Result<Option<DeliveryRecord>> {
+        Ok(self.lock().workspaces.get(&of).map(Head::delivery))
+    }
+
+    async fn rollout_marks(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RolloutMark>> {
+        let state = self.lock();
+        let found = of.iter().filter_map(|id| Some((*id, state.workspaces.get(id)?.mark()?)));
+        Ok(found.collect())
+    }
+
+    async fn put_rollout(&self, rollout: &Rollout, trail: Trail) -> Result<bool> {
+        let put = self.lock().put_rollout(rollout, trail);
+        if put {
+            self.local.recorded();
+            self.local.announce(News::RolledOut(rollout.workspace_id));
+        }
+        Ok(put)
     }
 
     async fn add_agent_secret(&self, secret: AgentSecret) -> Result<bool> {

@@ -4,6 +4,7 @@ mod events;
 mod gateway;
 mod idempotency;
 mod leases;
+mod rollouts;
 mod state;
 mod tenancy;
 

@@ -8,7 +8,7 @@ use crate::{
     Error, ErrorKind, KeyedHash, Reservation, Result, Revision, RevisionNumber, TokenHash,
     events::{Event, EventId},
     gateway::{
-        AgentId, AgentRecord, AgentSecret, GatewayWrite, Snapshot, Upstream, UpstreamId,
+        AgentId, AgentRecord, AgentSecret, GatewayWrite, Rollout, Snapshot, Upstream, UpstreamId,
         VirtualHost, VirtualHostId, drift::DriftRecord,
     },
     store::last_settings,
@@ -47,12 +47,14 @@ pub(super) struct Head {
     /// in it.
     pub(super) base: Snapshot,
     pub(super) history: Vec<(Revision, Vec<GatewayWrite>)>,
+    /// Each with its place among all there were, oldest first.
+    pub(super) rollouts: Vec<(u64, Rollout)>,
 }
 
 impl Head {
     pub(super) fn new(workspace: Workspace) -> Self {
         let base = Snapshot::empty(workspace.id, workspace.organization_id);
-        Self { workspace, base, history: Vec::new() }
+        Self { workspace, base, history: Vec::new(), rollouts: Vec::new() }
     }
 
     /// How many revisions there are.
@@ -62,6 +64,9 @@ impl Head {
 
     pub(super) fn drop_revisions(&mut self, keep: u64) -> u64 {
         let Some(count) = self.revisions().checked_sub(keep) else { return 0 };
+        let oldest = self.history.first().map_or(0, |(revision, _)| revision.number.0);
+        let free = self.delivery().oldest().map_or(count, |it| it.0.saturating_sub(oldest));
+        let count = count.min(free);
         let last = self.history.get_mut(count as usize).filter(|_| count > 0);
         let Some((oldest, its_writes)) = last else { return 0 };
         let (number, its_writes) = (oldest.number, mem::take(its_writes));

@@ -249,7 +249,9 @@ fn newest(news: impl Iterator<Item = News>) -> Vec<News> {
                 // A workspace that is gone does not come back.
                 *head = head.zip(revision).map(|(one, other)| one.max(other));
             }
-            News::CommandWaiting(_) | News::CommandAnswered(_) => others.push(it),
+            News::CommandWaiting(_) | News::CommandAnswered(_) | News::RolledOut(_) => {
+                others.push(it);
+            }
         }
     }
     let moved = heads.into_iter();

@@ -23,9 +23,10 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentStatus,
-        CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, MAX_WAITING_COMMANDS,
-        News, SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId, Writes, drift::DriftRecord,
+        CommandId, CommandOutcome, DeliveryRecord, GatewayChange, GatewayStore, GatewayWrite,
+        MAX_WAITING_COMMANDS, News, Rollout, RolloutId, RolloutMark, SessionId, SilentAgent,
+        Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        drift::DriftRecord,
     },
     store::{
         TOGETHER,
@@ -204,6 +205,30 @@ impl GatewayStore for PostgresStore {
         self.recorded(&trail);
         self.moved(change.workspace_id, Some(change.head()));
         Ok(())
+    }
+
+    async fn rollout(&self, id: RolloutId) -> Result<Option<Rollout>> {
+        self.find_rollout(id).await
+    }
+
+    async fn rollouts(&self, of: WorkspaceId, page: PageRequest) -> Result<Page<Rollout>> {
+        self.page_of_rollouts(of, page).await
+    }
+
+    async fn rollouts_under_way(&self) -> Result<Vec<Rollout>> {
+        self.all_under_way().await
+    }
+
+    async fn delivery(&self, of: WorkspaceId) -> Result<Option<DeliveryRecord>> {
+        self.find_delivery(of).await
+    }
+
+    async fn rollout_marks(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RolloutMark>> {
+        self.find_marks(of).await
+    }
+
+    async fn put_rollout(&self, rollout: &Rollout, trail: Trail) -> Result<bool> {
+        self.put(rollout, trail).await
     }
 
     async fn add_agent_secret(&self, secret: AgentSecret) -> Result<bool> {

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_silent_agents.sql"),
     include_str!("migrations/0009_first_settings.sql"),
     include_str!("migrations/0010_agent_drift.sql"),
+    include_str!("migrations/0011_rollouts.sql"),
 ];
 /// Names the lock that servers which start at once take in turn.
 const LOCK: i64 = 0x6e78_6d65_7368;

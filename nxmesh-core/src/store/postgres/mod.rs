@@ -16,6 +16,7 @@ mod logins;
 mod migrate;
 mod open;
 mod organizations;
+mod rollouts;
 mod rows;
 mod tenancy;
 mod transfer;

@@ -10,6 +10,7 @@ use super::{
     SqliteStore,
     events::record,
     history::{self, Kept},
+    rollouts,
     rows::{all, body, find, key, page},
     tenancy::update_workspace,
     writer::Written,
@@ -19,15 +20,16 @@ use crate::{
     events::NewEvent,
     gateway::{
         AgentCommand, AgentCount, AgentFilter, AgentId, AgentRecord, AgentSecret, AgentSpec,
-        AgentStatus, CommandId, CommandOutcome, GatewayChange, GatewayStore, GatewayWrite, Moved,
-        News, SessionId, SilentAgent, Snapshot, Step, Upstream, UpstreamId, VirtualHost,
-        VirtualHostId, Writes, drift::DriftRecord,
+        AgentStatus, CommandId, CommandOutcome, DeliveryRecord, GatewayChange, GatewayStore,
+        GatewayWrite, Moved, News, Rollout, RolloutId, RolloutMark, SessionId, SilentAgent,
+        Snapshot, Step, Upstream, UpstreamId, VirtualHost, VirtualHostId, Writes,
+        drift::DriftRecord,
     },
     store::{
         TOGETHER,
         codec::{
-            AGENT, RevisionRows, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt, from_body,
-            micros, number, time, to_body,
+            AGENT, RevisionRows, RolloutRow, TrailRows, UPSTREAM, VIRTUAL_HOST, WriteRow, corrupt,
+            from_body, micros, number, time, to_body,
         },
         last_settings,
         local::Effect,
@@ -214,6 +216,40 @@ impl GatewayStore for SqliteStore {
             Ok(Written { answer: (), effect: Effect { tenancy, moved: vec![moved], recorded } })
         };
         self.database.write(write).await
+    }
+
+    async fn rollout(&self, id: RolloutId) -> Result<Option<Rollout>> {
+        self.database.read(move |db| rollouts::rollout(db, id)).await
+    }
+
+    async fn rollouts(&self, of: WorkspaceId, page: PageRequest) -> Result<Page<Rollout>> {
+        self.database.read(move |db| rollouts::rollouts(db, of, page)).await
+    }
+
+    async fn rollouts_under_way(&self) -> Result<Vec<Rollout>> {
+        self.database.read(rollouts::under_way).await
+    }
+
+    async fn delivery(&self, of: WorkspaceId) -> Result<Option<DeliveryRecord>> {
+        self.database.read(move |db| rollouts::delivery(db, of)).await
+    }
+
+    async fn rollout_marks(&self, of: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, RolloutMark>> {
+        let of = of.to_vec();
+        self.database.read(move |db| rollouts::marks(db, &of)).await
+    }
+
+    async fn put_rollout(&self, rollout: &Rollout, trail: Trail) -> Result<bool> {
+        let (row, trail) = (RolloutRow::of(rollout)?, TrailRows::of(&trail)?);
+        let write = move |db: &Connection| {
+            let (answer, recorded) = rollouts::put(db, &row, &trail)?;
+            Ok(Written { answer, effect: Effect { recorded, ..Effect::default() } })
+        };
+        let put = self.database.write(write).await?;
+        if put {
+            self.local.announce(News::RolledOut(rollout.workspace_id));
+        }
+        Ok(put)
     }
 
     async fn add_agent_secret(&self, secret: AgentSecret) -> Result<bool> {

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
-use super::rows::key;
+use super::{rollouts, rows::key};
 use crate::{
     Error, ErrorKind, Result, RevisionNumber,
     gateway::GatewayWrite,
@@ -73,7 +73,8 @@ pub(super) fn kept(db: &Connection, id: WorkspaceId) -> Result<Option<Kept>> {
 pub(super) fn drop_oldest(db: &Connection, id: WorkspaceId, keep: u64) -> Result<u64> {
     let Some(Kept { head, horizon }) = kept(db, id)? else { return Ok(0) };
     let oldest = horizon.0.max(1);
-    let wanted = (head.0 + 1).saturating_sub(keep);
+    let free = rollouts::oldest(db, id)?.map_or(u64::MAX, |it| it.0);
+    let wanted = (head.0 + 1).saturating_sub(keep).min(free);
     if wanted <= oldest {
         return Ok(0);
     }

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_silent_agents.sql"),
     include_str!("migrations/0009_first_settings.sql"),
     include_str!("migrations/0010_agent_drift.sql"),
+    include_str!("migrations/0011_rollouts.sql"),
 ];
 
 /// Brings the schema up to date, each step whole or not at all.

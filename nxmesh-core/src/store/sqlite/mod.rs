@@ -14,6 +14,7 @@ mod idempotency;
 mod leases;
 mod migrate;
 mod readers;
+mod rollouts;
 mod rows;
 mod tenancy;
 mod transfer;

@@ -346,12 +346,14 @@ fn to_settings(it: proto::GlobalSettings, on_refusal: OnRefusal) -> Result<Setti
     let proto::GlobalSettings { nginx_directives, env_vars } = it;
     let mut problems = Problems::default();
     let settings =
-        NewSettings { nginx_directives, env_vars, on_refusal }.parse(&Path::root(), &mut problems);
+        NewSettings { nginx_directives, env_vars, on_refusal, ..NewSettings::default() };
+    let settings = settings.parse(&Path::root(), &mut problems);
     problems.finish(settings)
 }
 
 fn from_settings(it: Settings) -> proto::GlobalSettings {
-    let NewSettings { nginx_directives, env_vars, on_refusal: _ } = it.into();
+    // When it is delivered is no business of the agent.
+    let NewSettings { nginx_directives, env_vars, on_refusal: _, delivery: _ } = it.into();
     proto::GlobalSettings { nginx_directives, env_vars }
 }
 

@@ -363,7 +363,7 @@ fn workspace() -> Value {
         "settings": {
             "nginx_directives": {"gzip_types": "text/css text/plain", "charset": "utf-8"},
             "env_vars": {"TZ": "UTC", "GREETING": "hello"},
-            "on_refusal": "strict",
+            "on_refusal": "strict", "delivery": "immediate",
         },
     })
 }

@@ -1,0 +1,84 @@
+//! What halts a rollout: pure.
+
+use super::{Gates, Rollout, Wave, WaveFigures, fleet_view::AgentView};
+use crate::gateway::Answered;
+
+/// How many agents are named in a reason.
+const MAX_NAMED: usize = 3;
+
+/// How the agents of a wave are.
+pub(super) fn figures(rollout: &Rollout, wave: &Wave, members: &[&AgentView]) -> WaveFigures {
+    let count =
+        |meant: &dyn Fn(&AgentView) -> bool| members.iter().filter(|it| meant(it)).count() as u64;
+    let moved = || members.iter().filter(|it| it.moved_in(wave));
+    let sum = |of: fn(&AgentView) -> Answered| {
+        moved().map(|it| of(it)).fold(Answered::default(), Answered::plus)
+    };
+    let (before, since) = (sum(|it| it.answered_before), sum(|it| it.answered_since));
+    WaveFigures {
+        agents: members.len() as u64,
+        verified: count(&|it| it.connected && it.verified),
+        converging: count(&|it| it.connected && !it.verified),
+        offline: count(&|it| !it.connected),
+        failed: count(&|it| it.failed_in(rollout.revision, wave).is_some()),
+        nginx_down: count(&|it| it.nginx_down),
+        answered_before: before,
+        answered_since: since,
+        new_5xx_percent: new_5xx_percent(&rollout.gates, before, since),
+    }
+}
+
+/// By how much the share of failing answers has grown, once there are enough of them.
+fn new_5xx_percent(gates: &Gates, before: Answered, since: Answered) -> Option<f64> {
+    if since.requests == 0 || since.requests < gates.min_requests {
+        return None;
+    }
+    let share = |it: Answered| match it.requests {
+        0 => 0.0,
+        requests => it.responses_5xx as f64 / requests as f64 * 100.0,
+    };
+    Some(share(since) - share(before))
+}
+
+/// Why a rollout must not go on, by the waves that were started and their agents.
+pub(super) fn closed(rollout: &Rollout, started: &[(&Wave, Vec<&AgentView>)]) -> Option<String> {
+    let Rollout { revision, gates, .. } = rollout;
+    let failures = started.iter().flat_map(|(wave, members)| {
+        members.iter().filter_map(|it| it.failed_in(*revision, wave).map(|failed| (*it, failed)))
+    });
+    let failures: Vec<_> = failures.collect();
+    if failures.len() as u64 > gates.max_failed_applies {
+        let told = failures.iter().take(MAX_NAMED);
+        let told = told.map(|(agent, failed)| format!("{}: {}", agent.name, failed.error));
+        let (count, most) = (failures.len(), gates.max_failed_applies);
+        let told: Vec<_> = told.collect();
+        return Some(format!(
+            "max_failed_applies: {count} agents could not serve revision {revision}, and {most} \
+             may; {}",
+            told.join("; ")
+        ));
+    }
+    let down = started.iter().flat_map(|(_, members)| members).filter(|it| it.nginx_down);
+    let down: Vec<_> = down.map(|it| it.name.as_str()).collect();
+    if !down.is_empty() {
+        let named = down[..down.len().min(MAX_NAMED)].join(", ");
+        return Some(format!("nginx does not run on {} agents: {named}", down.len()));
+    }
+    for (wave, members) in started {
+        let figures = figures(rollout, wave, members);
+        let Some(percent) = figures.new_5xx_percent else { continue };
+        if percent > gates.max_5xx_percent {
+            let WaveFigures { answered_since, answered_before, .. } = figures;
+            return Some(format!(
+                "max_5xx_percent: {} of {} answers with revision {revision} have a status of 500 \
+                 or more, {} of {} had before: {percent:.1} % more, and {} % may be",
+                answered_since.responses_5xx,
+                answered_since.requests,
+                answered_before.responses_5xx,
+                answered_before.requests,
+                gates.max_5xx_percent
+            ));
+        }
+    }
+    None
+}
