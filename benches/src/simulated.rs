@@ -4,9 +4,13 @@ use anyhow::{Context, Result, bail};
 use futures::StreamExt;
 use nxmesh_core::{
     Secret,
-    gateway::link::{
-        AgentEvent, AgentMessage, ApplyStatus, COMMAND_RESULT, ConfigStatus, Connector,
-        HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerMessage,
+    gateway::{
+        ConfigUpdate,
+        checks::Traffic,
+        link::{
+            AgentEvent, AgentMessage, ApplyStatus, COMMAND_RESULT, ConfigStatus, Connector,
+            HealthReport, NginxStatus, Registration, RegistrationAnswer, ServerMessage,
+        },
     },
 };
 use tokio::{
@@ -182,13 +186,7 @@ impl Agent {
             ServerMessage::Config(update)
                 if self.conduct.borrow().refuses == Some(update.version.0) =>
             {
-                let status = ConfigStatus {
-                    config_id: update.config_id.clone(),
-                    version: update.version,
-                    status: ApplyStatus::Failed,
-                    error_message: "nginx: [emerg] simulated".to_owned(),
-                    applied_at: chrono::DateTime::UNIX_EPOCH,
-                };
+                let status = settled(&update, ApplyStatus::Failed);
                 outgoing.send(AgentMessage::ConfigStatus(status)).await?;
             }
             ServerMessage::Config(update) => {
@@ -198,16 +196,7 @@ impl Agent {
                     let version = update.version.0;
                     confirm.send(Confirmed { version, at: Instant::now() }).await?;
                 }
-                let status = ConfigStatus {
-                    config_id: update.config_id.clone(),
-                    version: update.version,
-                    status: ApplyStatus::Success,
-                    error_message: String::new(),
-                    applied_at: chrono::DateTime::UNIX_EPOCH,
-                    checksum: String::new(),
-                    quarantined: Vec::new(),
-                    quarantined_total: 0,
-                };
+                let status = settled(&update, ApplyStatus::Success);
                 outgoing.send(AgentMessage::ConfigStatus(status)).await?;
             }
             ServerMessage::Command(command) => {
@@ -246,4 +235,10 @@ impl Agent {
             nginx_version: String::new(),
         }
     }
+}
+
+fn settled(update: &ConfigUpdate, status: ApplyStatus) -> ConfigStatus {
+    let failed = status == ApplyStatus::Failed;
+    let error_message = if failed { "nginx: [emerg] simulated" } else { "" }.to_owned();
+    ConfigStatus { error_message, ..ConfigStatus::of(update, status, chrono::DateTime::UNIX_EPOCH) }
 }

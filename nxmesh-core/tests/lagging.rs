@@ -35,11 +35,8 @@ async fn next(link: &mut AgentLink) -> std::sync::Arc<ConfigUpdate> {
 
 async fn tell(link: &AgentLink, of: &ConfigUpdate, status: ApplyStatus) {
     let report = ConfigStatus {
-        config_id: of.config_id.clone(),
-        version: of.version,
-        status,
         error_message: "nginx said no".to_owned(),
-        applied_at: chrono::DateTime::UNIX_EPOCH,
+        ..ConfigStatus::of(of, status, chrono::DateTime::UNIX_EPOCH)
     };
     link.outgoing.send(AgentMessage::ConfigStatus(report)).await.unwrap();
 }

@@ -212,7 +212,7 @@ async fn answers_that_fail_as_they_did_not_before_halt_the_rollout() -> Result<(
         for (id, _) in &fleet.agents {
             let agent = fleet.mesh.gateway().agents().get(&fleet.actor, *id).await;
             let health = agent.ok().and_then(|it| it.health);
-            known &= health.is_some_and(|it| it.requests == 1000);
+            known &= health.is_some_and(|it| it.requests == Some(1000));
         }
         known
     };

@@ -144,6 +144,13 @@ async fn what_is_sent_while_nginx_is_away_is_ready_when_it_comes_back() {
     let (mut server, _) = agent.accept().await;
     let mut started = Started::of(&state.path()).await;
     assert_eq!(until_served(&mut server, port).await, Success);
+    // What was never said to run is not missed.
+    server
+        .find(|message| match message {
+            AgentMessage::Health(it) => it.nginx.is_running.then_some(()),
+            _ => None,
+        })
+        .await;
     started.kill();
     assert!(alert(&mut server).await.contains("somebody else has to start it"));
     for _ in 0..3 {

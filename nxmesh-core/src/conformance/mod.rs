@@ -140,6 +140,7 @@ macro_rules! store_conformance_tests {
             rollouts_go_with_their_workspace,
             the_oldest_rollouts_are_dropped_but_for_the_last_completed,
             no_revision_is_dropped_that_agents_are_on,
+        );
         $crate::store_conformance_tests!(@ $open, settings:
             settings_that_a_workspace_is_made_with_are_its_first_revision,
             settings_that_a_commit_writes_are_those_of_the_workspace,

@@ -15,8 +15,8 @@ use crate::{
     Actor, ManualClock, Mesh, PageRequest, Secret,
     events::EventId,
     gateway::{
-        AgentId, AgentSpec, AgentState, AgentStatus, GatewayWrite, NewRegistrationToken, SessionId,
-        SilentAgent, link::LinkHost, session::Silence,
+        AgentId, AgentQuery, AgentSpec, AgentState, AgentStatus, GatewayWrite,
+        NewRegistrationToken, SessionId, SilentAgent, link::LinkHost, session::Silence,
     },
     store::Stores,
     tenancy::{MasterKey, OrganizationId, WorkspaceId},
@@ -174,7 +174,8 @@ pub async fn agents_of_a_server_that_died_are_told_of_once(stores: &Stores) {
 
     let list = async |state| {
         let page = PageRequest::default();
-        let listed = living.gateway().agents().list(&actor, workspace, state, None, page).await;
+        let which = AgentQuery { state, ..AgentQuery::default() };
+        let listed = living.gateway().agents().list(&actor, workspace, which, page).await;
         sorted(listed.unwrap().data.into_iter().map(|it| it.id))
     };
     assert_eq!(list(Some(AgentState::Offline)).await, sorted([away, also_away]));

@@ -13,8 +13,7 @@ use crate::{
     gateway::{
         Agent, AgentConfig, AgentFilter, AgentId, AgentRecord, AgentSpec, AgentState,
         COMMAND_PATIENCE, ConfigState, GatewayWrite, LabelSelector, NewAgent, NewRegistrationToken,
-        Snapshot,
-        conflict,
+        Snapshot, conflict,
         context::{Context, Decision},
         dispatch,
         drift::{DriftDetails, DriftPolicy, NewDriftPolicy},

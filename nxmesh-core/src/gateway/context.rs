@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use self::commit::commit_all;
 use crate::{
     Actor, Clock, Error, ErrorKind, Page, PageRequest, Result, Revision, Tasks,
     cache::Cache,

@@ -298,6 +298,23 @@ pub struct ConfigStatus {
     pub quarantined_total: u32,
 }
 
+impl ConfigStatus {
+    /// An update came this far, with nothing held back.
+    #[must_use]
+    pub fn of(update: &ConfigUpdate, status: ApplyStatus, at: DateTime<Utc>) -> Self {
+        Self {
+            config_id: update.config_id.clone(),
+            version: update.version,
+            status,
+            error_message: String::new(),
+            applied_at: at,
+            checksum: update.checksum.clone(),
+            quarantined: Vec::new(),
+            quarantined_total: 0,
+        }
+    }
+}
+
 /// The steps of an apply. The last three are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

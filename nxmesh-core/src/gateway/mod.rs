@@ -67,8 +67,9 @@ pub use self::{
     reports::{MAX_QUARANTINED, Quarantined, VirtualHostState, VirtualHostStatus},
     revisions::Revisions,
     rollout::{
-        DeliveryRecord, Gates, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout, NewWave,
-        Rollout, RolloutId, RolloutMark, RolloutState, Wave, WaveAgents, WaveFigures, WaveState,
+        DeliveryRecord, Gates, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout,
+        NewWave, Rollout, RolloutId, RolloutMark, RolloutState, Wave, WaveAgents, WaveFigures,
+        WaveState,
     },
     rollouts::Rollouts,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},

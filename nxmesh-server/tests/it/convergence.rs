@@ -35,11 +35,8 @@ pub(crate) async fn next(link: &mut AgentLink) -> std::sync::Arc<ConfigUpdate> {
 pub(crate) async fn tell(link: &AgentLink, of: &ConfigUpdate, status: ApplyStatus) {
     let failed = matches!(status, ApplyStatus::Failed | ApplyStatus::RolledBack);
     let report = ConfigStatus {
-        config_id: of.config_id.clone(),
-        version: of.version,
-        status,
         error_message: if failed { "nginx said no".to_owned() } else { String::new() },
-        applied_at: chrono::DateTime::UNIX_EPOCH,
+        ..ConfigStatus::of(of, status, chrono::DateTime::UNIX_EPOCH)
     };
     link.outgoing.send(AgentMessage::ConfigStatus(report)).await.unwrap();
 }

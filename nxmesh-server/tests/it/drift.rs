@@ -64,16 +64,7 @@ async fn applied(link: &mut AgentLink) -> ConfigUpdate {
             break update;
         }
     };
-    let status = ConfigStatus {
-        config_id: update.config_id.clone(),
-        version: update.version,
-        status: ApplyStatus::Success,
-        error_message: String::new(),
-        applied_at: DateTime::UNIX_EPOCH,
-        checksum: String::new(),
-        quarantined: Vec::new(),
-        quarantined_total: 0,
-    };
+    let status = ConfigStatus::of(&update, ApplyStatus::Success, DateTime::UNIX_EPOCH);
     link.outgoing.send(AgentMessage::ConfigStatus(status)).await.unwrap();
     update.as_ref().clone()
 }

@@ -101,14 +101,8 @@ async fn what_agents_do_is_told_as_the_source_says() {
             }
         };
         let status = ConfigStatus {
-            config_id: update.config_id.clone(),
-            version: update.version,
-            status: ApplyStatus::RolledBack,
             error_message: "no such host".into(),
-            applied_at: chrono::DateTime::UNIX_EPOCH,
-            checksum: String::new(),
-            quarantined: Vec::new(),
-            quarantined_total: 0,
+            ..ConfigStatus::of(&update, ApplyStatus::RolledBack, chrono::DateTime::UNIX_EPOCH)
         };
         link.outgoing.send(AgentMessage::ConfigStatus(status)).await.unwrap();
         let (_, applied) = socket.until("config.applied").await;

@@ -149,16 +149,7 @@ async fn agents_are_counted_by_how_they_are() {
             panic!("no configuration")
         };
         let tell = async |status| {
-            let status = ConfigStatus {
-                config_id: update.config_id.clone(),
-                version: update.version,
-                status,
-                error_message: String::new(),
-                applied_at: Default::default(),
-                checksum: String::new(),
-                quarantined: Vec::new(),
-                quarantined_total: 0,
-            };
+            let status = ConfigStatus::of(&update, status, Default::default());
             link.outgoing.send(AgentMessage::ConfigStatus(status)).await.unwrap();
         };
         tell(ApplyStatus::Failed).await;

@@ -238,16 +238,7 @@ async fn a_dry_run_is_asked_for_in_one_way_only() {
 
 /// Says what became of an update, and waits until it is known.
 async fn settle(server: &Given, id: AgentId, link: &AgentLink, update: &ConfigUpdate) {
-    let report = ConfigStatus {
-        config_id: update.config_id.clone(),
-        version: update.version,
-        status: ApplyStatus::Success,
-        error_message: String::new(),
-        applied_at: DateTime::UNIX_EPOCH,
-        checksum: String::new(),
-        quarantined: Vec::new(),
-        quarantined_total: 0,
-    };
+    let report = ConfigStatus::of(update, ApplyStatus::Success, DateTime::UNIX_EPOCH);
     link.outgoing.send(AgentMessage::ConfigStatus(report)).await.unwrap();
     running(server, id, Some(&named(update))).await;
 }

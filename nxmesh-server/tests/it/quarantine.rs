@@ -45,14 +45,10 @@ async fn settle(link: &AgentLink, update: &ConfigUpdate, held: Vec<Quarantined>,
         _ => update.checksum_without("held"),
     };
     let status = ConfigStatus {
-        config_id: update.config_id.clone(),
-        version: update.version,
-        status: ApplyStatus::Success,
-        error_message: String::new(),
-        applied_at: chrono::DateTime::UNIX_EPOCH,
         checksum,
         quarantined: held,
         quarantined_total: total,
+        ..ConfigStatus::of(update, ApplyStatus::Success, chrono::DateTime::UNIX_EPOCH)
     };
     link.outgoing.send(AgentMessage::ConfigStatus(status)).await.unwrap();
 }

@@ -176,7 +176,8 @@ impl AgentStatus {
         let lagging = desired.is_some() && content(&desired) != content(&verified);
         let refused =
             |it: &&LastApply| matches!(it.status, ApplyStatus::Failed | ApplyStatus::RolledBack);
-        let error = self.last_apply.as_ref().filter(refused).filter(|_| lagging);
+        let refused = self.last_apply.as_ref().filter(refused).map(|it| &it.error_message);
+        let held_back = self.quarantined.first().map(|it| &it.error);
         AgentConvergence {
             lagging,
             behind_since: behind_since.filter(|_| lagging),
@@ -185,7 +186,7 @@ impl AgentStatus {
             acknowledged,
             verified,
             attempts,
-            error: error.map(|it| it.error_message.clone()),
+            error: refused.or(held_back).filter(|_| lagging).cloned(),
             next_attempt_at: next_attempt_at.filter(|_| lagging),
         }
     }

@@ -345,8 +345,7 @@ fn from_certificate(id: String, it: &Certificate) -> proto::Certificate {
 fn to_settings(it: proto::GlobalSettings, on_refusal: OnRefusal) -> Result<Settings> {
     let proto::GlobalSettings { nginx_directives, env_vars } = it;
     let mut problems = Problems::default();
-    let settings =
-        NewSettings { nginx_directives, env_vars, on_refusal, ..NewSettings::default() };
+    let settings = NewSettings { nginx_directives, env_vars, on_refusal, ..NewSettings::default() };
     let settings = settings.parse(&Path::root(), &mut problems);
     problems.finish(settings)
 }
