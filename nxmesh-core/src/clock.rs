@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::Id;
@@ -49,6 +50,16 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> DateTime<Utc> {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a time that a caller wrote: RFC 3339 to the letter, where chrono's own way lets space
+/// around it pass.
+pub(crate) fn exact<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
+    match DateTime::parse_from_rfc3339(&text) {
+        Ok(at) => Ok(Some(at.to_utc())),
+        Err(error) => Err(D::Error::custom(format!("must be a time as in RFC 3339: {error}"))),
     }
 }
 

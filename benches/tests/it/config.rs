@@ -71,7 +71,9 @@ fn files(folder: &Path, config: &AgentConfig) -> Result<BTreeMap<String, String>
 /// Without the lines that are the agent's own.
 fn shown(files: &BTreeMap<String, String>) -> BTreeMap<&String, Vec<&str>> {
     let own = |line: &&str| {
-        ITS_OWN.iter().any(|it| line.trim_start().starts_with(it)) || line.contains("_temp_path ")
+        ITS_OWN.iter().any(|it| line.trim_start().starts_with(it))
+            || line.contains("_temp_path ")
+            || line.contains("/failed.log ")
     };
     files.iter().map(|(path, text)| (path, text.lines().filter(|it| !own(it)).collect())).collect()
 }

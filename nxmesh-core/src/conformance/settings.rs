@@ -168,6 +168,7 @@ pub async fn a_restored_revision_brings_its_settings_back(stores: &Stores) {
     assert_eq!(actions, ["workspace.created", "workspace.updated", "workspace.updated"]);
     let blanked = serde_json::json!({"settings": {
         "nginx_directives": {"client_max_body_size": "1m"}, "env_vars": {"A": "(blanked)"},
+        "on_refusal": "quarantine", "delivery": "immediate",
     }});
     assert_eq!((log[2].before.as_ref(), log[2].after.as_ref()), (Some(&blanked), Some(&blanked)));
     mesh.shutdown().await;

@@ -1,3 +1,4 @@
+mod agents;
 mod convergence;
 
 use chrono::{DateTime, Utc};
@@ -16,7 +17,10 @@ use crate::{
     text::{MAX_LABEL_CHARS, check_label, text_type},
 };
 
-pub use self::convergence::{AgentConvergence, Answered, ConfigState, Delivered, FailedApply};
+pub use self::{
+    agents::{AgentQuery, Agents, RegistrationToken, ReloadOutcome},
+    convergence::{AgentConvergence, Answered, ConfigState, Delivered, FailedApply},
+};
 
 /// The id of an [`Agent`].
 pub type AgentId = Id<Agent>;

@@ -14,7 +14,8 @@ use crate::{
         conflict::{self, Refusal},
         context::{Context, Decision},
         project::Published,
-        upstreams, virtual_hosts,
+        upstream::upstreams,
+        virtual_host::virtual_hosts,
     },
     tenancy::{Permission, WorkspaceId},
 };

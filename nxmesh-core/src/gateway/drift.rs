@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{FieldCode, Path, Problems};
+use crate::{FieldCode, Path, Problems, clock};
 
 /// How long what somebody changed on a host may be left as it is, in days.
 pub const MAX_ADOPT_DAYS: i64 = 7;
@@ -61,7 +61,7 @@ pub struct NewDriftPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// For `adopt`: in the future, and at most 7 days from now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "clock::exact", skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
 }
 

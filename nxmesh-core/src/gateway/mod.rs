@@ -1,7 +1,6 @@
 //! Gateway: agents, what they should serve, and how that reaches nginx.
 
 mod agent;
-mod agents;
 mod area;
 mod certificate;
 mod change_set;
@@ -19,15 +18,12 @@ pub mod nginx;
 mod projection;
 mod revisions;
 mod rollout;
-mod rollouts;
 mod selector;
 mod snapshot;
 mod store;
 mod target;
 mod upstream;
-mod upstreams;
 mod virtual_host;
-mod virtual_hosts;
 
 mod conflict;
 mod context;
@@ -42,12 +38,11 @@ mod snapshots;
 
 pub use self::{
     agent::{
-        Agent, AgentConvergence, AgentFilter, AgentHealth, AgentId, AgentName, AgentRecord,
-        AgentSpec, AgentState, AgentStatus, Answered, ConfigState, Delivered, DeploymentMode,
-        FailedApply, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken, NginxState,
-        SessionId, SilentAgent,
+        Agent, AgentConvergence, AgentFilter, AgentHealth, AgentId, AgentName, AgentQuery,
+        AgentRecord, AgentSpec, AgentState, AgentStatus, Agents, Answered, ConfigState, Delivered,
+        DeploymentMode, FailedApply, LastApply, MAX_TOKEN_HOURS, NewAgent, NewRegistrationToken,
+        NginxState, RegistrationToken, ReloadOutcome, SessionId, SilentAgent,
     },
-    agents::{AgentQuery, Agents, RegistrationToken, ReloadOutcome},
     area::Gateway,
     certificate::{Certificate, CertificateId},
     change_set::{
@@ -68,10 +63,9 @@ pub use self::{
     revisions::Revisions,
     rollout::{
         DeliveryRecord, Gates, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout,
-        NewWave, Rollout, RolloutId, RolloutMark, RolloutState, Wave, WaveAgents, WaveFigures,
-        WaveState,
+        NewWave, Rollout, RolloutId, RolloutMark, RolloutState, Rollouts, Wave, WaveAgents,
+        WaveFigures, WaveState,
     },
-    rollouts::Rollouts,
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,
     store::{
@@ -81,12 +75,10 @@ pub use self::{
     target::{MAX_NAMED_AGENTS, NewTargetAgents, TargetAgents},
     upstream::{
         Algorithm, HealthCheck, MAX_FAILS, MAX_KEEPALIVE, MAX_SECONDS, MAX_SERVERS, MAX_THRESHOLD,
-        MAX_WEIGHT, NewUpstream, Upstream, UpstreamId, UpstreamServer, UpstreamSpec,
+        MAX_WEIGHT, NewUpstream, Upstream, UpstreamId, UpstreamServer, UpstreamSpec, Upstreams,
     },
-    upstreams::Upstreams,
     virtual_host::{
         MAX_LOCATIONS, MAX_SERVER_NAMES, NewVirtualHost, ServerNames, VirtualHost, VirtualHostId,
-        VirtualHostSpec,
+        VirtualHostSpec, VirtualHosts,
     },
-    virtual_hosts::VirtualHosts,
 };

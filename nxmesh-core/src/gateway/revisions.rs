@@ -80,7 +80,8 @@ impl Revisions {
 
     /// Brings virtual hosts, upstreams and settings back to what they were, as the workspace's
     /// next revision; makes none when they are so already. Agents, and what was never in a
-    /// revision, stay. Where the settings were others this needs the permission to write workspaces.
+    /// revision, stay, and so does how changes are delivered. Where the settings were others this
+    /// needs the permission to write workspaces.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such workspace or revision, or it is
@@ -105,12 +106,13 @@ impl Revisions {
         let decide = |current: &Snapshot| {
             let next = current.revision().next();
             let mut writes = Vec::new();
-            if then.settings() != current.settings() {
+            let settings = then.settings().delivered_as(current.settings());
+            if settings != **current.settings() {
                 if let Err(error) = &may_settings {
                     let message = format!("the settings were others at revision {number}: {error}");
                     return Err(Error::new(error.kind(), message));
                 }
-                writes.push(GatewayWrite::PutSettings(Arc::clone(then.settings())));
+                writes.push(GatewayWrite::PutSettings(Arc::new(settings)));
             }
             for (id, upstream) in then.upstreams() {
                 if current.upstreams().get(id).is_none_or(|it| it.spec != upstream.spec) {

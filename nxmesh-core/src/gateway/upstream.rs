@@ -1,3 +1,5 @@
+pub(in crate::gateway) mod upstreams;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
@@ -8,6 +10,8 @@ use crate::{
     gateway::{ObjectName, ServerAddress},
     tenancy::WorkspaceId,
 };
+
+pub use self::upstreams::Upstreams;
 
 /// The id of an [`Upstream`].
 pub type UpstreamId = Id<Upstream>;

@@ -1,3 +1,5 @@
+pub(in crate::gateway) mod virtual_hosts;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -14,6 +16,8 @@ use crate::{
     },
     tenancy::WorkspaceId,
 };
+
+pub use self::virtual_hosts::VirtualHosts;
 
 /// The id of a [`VirtualHost`].
 pub type VirtualHostId = Id<VirtualHost>;

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Id, Path, Problems, Result,
+    Id, Path, Problems, Result, clock,
     tenancy::{OrganizationId, OrganizationName, Role, UserId},
 };
 
@@ -43,7 +43,7 @@ pub struct NewApiKey {
     /// See [`ApiKey::role`]: at most the caller's own.
     pub role: Role,
     /// See [`ApiKey::expires_at`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "clock::exact")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 

@@ -80,6 +80,12 @@ impl Settings {
         ServedSettings { nginx_directives, env_vars, on_refusal: *on_refusal }
     }
 
+    /// The same, but delivered as with `current`: what an old revision was says nothing of how
+    /// changes go out now.
+    pub(crate) fn delivered_as(&self, current: &Self) -> Self {
+        Self { delivery: current.delivery, staged_since: current.staged_since, ..self.clone() }
+    }
+
     /// The same as what `before` becomes at this revision.
     pub(crate) fn after(self, before: &Self, revision: RevisionNumber) -> Self {
         let staged_since = match self.delivery {

@@ -112,7 +112,10 @@ async fn settings_are_part_of_the_history_and_come_back() {
     for server in [server().await, server_on_sqlite().await] {
         let of = server.organization().await.id;
         let path = format!("/v1/organizations/{of}/workspaces");
-        let settings = json!({"nginx_directives": {"client_max_body_size": "7m"}, "env_vars": {}});
+        let settings = json!({
+            "nginx_directives": {"client_max_body_size": "7m"}, "env_vars": {},
+            "on_refusal": "strict", "delivery": "immediate",
+        });
         let body = json!({"name": "Test", "slug": "test", "settings": settings});
         let made = server.send(Method::POST, &path, Some(body)).await;
         assert_eq!((made.status.as_u16(), &made.body["revision"]), (201, &json!(1)));

@@ -14,7 +14,7 @@ use crate::{
     Error, FieldCode, Id, IfMatch, Malformed, MergePatch, Path, Problems, Result,
     gateway::{
         ChangeAction, NewChange, NewChangeSet, NewUpstream, NewVirtualHost, ServedKind, UpstreamId,
-        UpstreamSpec, VirtualHostId, virtual_hosts::HostContent,
+        UpstreamSpec, VirtualHostId, virtual_host::virtual_hosts::HostContent,
     },
     text::check_label,
 };

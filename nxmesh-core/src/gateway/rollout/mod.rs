@@ -6,6 +6,7 @@ mod fleet_view;
 mod gates;
 mod new;
 mod plan;
+mod rollouts;
 mod steps;
 mod trail;
 mod types;
@@ -24,5 +25,6 @@ pub(super) use self::{
 pub use self::{
     delivery::{DeliveryRecord, RolloutMark},
     new::{MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout, NewWave},
+    rollouts::Rollouts,
     types::{Gates, Rollout, RolloutId, RolloutState, Wave, WaveAgents, WaveFigures, WaveState},
 };

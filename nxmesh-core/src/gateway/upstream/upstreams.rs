@@ -178,7 +178,7 @@ fn decision(
 
 /// The upstream as this leaves it, or as it was removed; with nothing to write, when it is so
 /// already. What comes of it is still to be checked.
-pub(super) fn edited(
+pub(in crate::gateway) fn edited(
     snapshot: &Snapshot,
     id: UpstreamId,
     edit: &Edit<Arc<UpstreamSpec>>,

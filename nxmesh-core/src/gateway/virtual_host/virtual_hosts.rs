@@ -162,14 +162,14 @@ impl VirtualHosts {
 
 /// What a caller decides of a virtual host, valid.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct HostContent {
+pub(in crate::gateway) struct HostContent {
     spec: Arc<VirtualHostSpec>,
     target_agents: TargetAgents,
 }
 
 #[cfg(test)]
 impl HostContent {
-    pub(super) fn spec(&self) -> &VirtualHostSpec {
+    pub(in crate::gateway) fn spec(&self) -> &VirtualHostSpec {
         &self.spec
     }
 }
@@ -194,7 +194,7 @@ fn decision(
 
 /// The virtual host as this leaves it, or as it was removed; with nothing to write, when it is
 /// so already. What comes of it is still to be checked.
-pub(super) fn edited(
+pub(in crate::gateway) fn edited(
     snapshot: &Snapshot,
     id: VirtualHostId,
     edit: &Edit<HostContent>,
