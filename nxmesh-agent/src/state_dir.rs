@@ -13,7 +13,7 @@ const STATUS_SOCKET: &str = "run/status.sock";
 const LOCK: &str = "lock";
 const DRIFT: &str = "drift.json";
 /// The folders in it, and who may do what there.
-const FOLDERS: [(&str, u32); 4] = [("gen", 0o700), ("run", 0o711), ("logs", 0o700), ("tmp", 0o711)];
+const FOLDERS: [(&str, u32); 4] = [("gen", 0o700), ("run", 0o711), ("logs", 0o711), ("tmp", 0o711)];
 
 /// The folder under which the agent keeps all that it writes.
 ///
@@ -95,7 +95,7 @@ impl StateDir {
             Err(TryLockError::WouldBlock) => return Err(StateDirError::InUse { path: root }),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        // Workers, which may run as another user, pass through to `tmp`.
+        // Workers, which may run as another user, pass through to `tmp` and to the log.
         let mode = fs::metadata(&root).map_err(io)?.permissions().mode();
         fs::set_permissions(&root, Permissions::from_mode(mode | 0o011)).map_err(io)?;
         for (folder, mode) in FOLDERS {
@@ -103,7 +103,16 @@ impl StateDir {
             DirBuilder::new().recursive(true).mode(mode).create(&folder).map_err(io)?;
             fs::set_permissions(&folder, Permissions::from_mode(mode)).map_err(io)?;
         }
-        Ok(Self { root, _lock: lock })
+        let dir = Self { root, _lock: lock };
+        dir.begin_error_log().map_err(io)?;
+        Ok(dir)
+    }
+
+    /// Makes nginx's log if there is none, for nobody else to read: nginx gives it to the user of its
+    /// workers when it opens it anew, and leaves its permissions.
+    pub(crate) fn begin_error_log(&self) -> io::Result<()> {
+        let mut how = OpenOptions::new();
+        how.create(true).append(true).mode(0o600).open(self.error_log()).map(drop)
     }
 
     /// The folder itself.

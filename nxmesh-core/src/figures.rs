@@ -50,6 +50,12 @@ pub struct AgentFigures {
     pub furthest_behind: u64,
     /// For how long the one that has been behind the longest is.
     pub longest_behind_seconds: u64,
+    /// How many hold a part back because their nginx refuses it.
+    pub holding_back: u64,
+    /// On how many somebody else changed what the agent looks after.
+    pub drifted: u64,
+    /// How many servers behind them fail their health checks; each agent counts for itself.
+    pub unhealthy_servers: u64,
 }
 
 /// The events, as they are handed out by this process.

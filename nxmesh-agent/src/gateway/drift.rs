@@ -31,7 +31,7 @@ use super::{
     wanted::Wanted,
     workers::Known,
 };
-use crate::StateDir;
+use crate::{StateDir, link::Spool};
 
 /// How often it is looked whether anything changed, and how often all content is read.
 const LOOK: Duration = Duration::from_secs(2);
@@ -81,10 +81,10 @@ struct Found {
 }
 
 impl Drift {
-    pub(super) fn new(dir: &StateDir, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(dir: &StateDir, clock: Arc<dyn Clock>, spool: Arc<Spool>) -> Self {
         let now = Instant::now();
         let policy = dir.drift_policy();
-        let ledger = Arc::new(Ledger::default());
+        let ledger = Arc::new(Ledger::new(spool));
         ledger.note(DriftReport { policy, ..DriftReport::default() }, None);
         Self {
             clock,

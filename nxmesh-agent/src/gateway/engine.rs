@@ -190,14 +190,14 @@ impl Engine {
             verified: Identity::default(),
             good: None,
             rotation: Arc::default(),
-            spool,
+            spool: Arc::clone(&spool),
             turn_again: None,
             turn_pause: TICK,
             running: watch::Sender::new(Running { attached, ..Running::default() }),
             next_try: None,
             restart_pause: TICK,
             next_restart: Instant::now(),
-            drift: Drift::new(nginx.dir(), clock),
+            drift: Drift::new(nginx.dir(), clock, spool),
             budget,
             old_workers: Draining::default(),
             draining: 0,
@@ -309,7 +309,8 @@ impl Engine {
         let log = self.nginx.dir().error_log();
         let large = std::fs::metadata(&log).is_ok_and(|it| it.len() > MAX_LOG_BYTES);
         let Some(master) = self.nginx.master().filter(|_| large) else { return };
-        match std::fs::rename(&log, log.with_extension("log.1")) {
+        let set_aside = std::fs::rename(&log, log.with_extension("log.1"));
+        match set_aside.and_then(|()| self.nginx.dir().begin_error_log()) {
             Ok(()) => {
                 master.signal(Signal::USR1);
             }

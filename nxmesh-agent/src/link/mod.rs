@@ -8,4 +8,7 @@ mod stay;
 mod unheard;
 mod waits;
 
-pub(crate) use self::{spool::Spool, stay::Link};
+pub(crate) use self::{
+    spool::{Spool, Told},
+    stay::Link,
+};

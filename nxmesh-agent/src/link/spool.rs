@@ -8,13 +8,17 @@ use std::{
 use chrono::{DateTime, Utc};
 use nxmesh_core::{
     Clock,
-    gateway::link::{Alert, MAX_ALERTS, Severity},
+    gateway::{
+        drift::DriftChange,
+        link::{Alert, MAX_ALERTS, MAX_DRIFT_CHANGES, Severity},
+    },
 };
 use tokio::sync::Notify;
 
 use crate::gateway::Report;
 
-/// How many messages are kept; of more the oldest are dropped, and counted.
+/// How many messages are kept, and as many about drift, which are large, as one message takes; of more
+/// the oldest are dropped, and counted.
 pub(crate) const MAX_KEPT: usize = 1000;
 
 /// Keeps in order what is to be told, each with the time when it happened.
@@ -43,6 +47,8 @@ pub(crate) enum Told {
     Report(Report, DateTime<Utc>),
     /// Something that people should look at.
     Alert(Alert),
+    /// What became of drift.
+    Drift(DriftChange),
 }
 
 /// What is told in one message.
@@ -52,6 +58,8 @@ pub(crate) enum Batch {
     Report(Report, DateTime<Utc>),
     /// As many alerts as one message takes.
     Alerts(Vec<Alert>),
+    /// As many changes as one message takes.
+    Drift(Vec<DriftChange>),
 }
 
 /// Names the last of what was taken.
@@ -137,6 +145,9 @@ impl Spool {
 impl Kept {
     fn push(&mut self, told: Told) {
         self.make_room();
+        if matches!(told, Told::Drift(_)) {
+            self.make_room_for_drift();
+        }
         self.waiting.push_back((self.next_number, told));
         self.next_number += 1;
     }
@@ -144,6 +155,15 @@ impl Kept {
     fn make_room(&mut self) {
         if self.waiting.len() >= MAX_KEPT {
             self.waiting.pop_front();
+            self.dropped += 1;
+        }
+    }
+
+    fn make_room_for_drift(&mut self) {
+        let is_drift = |(_, told): &(u64, Told)| matches!(told, Told::Drift(_));
+        if self.waiting.iter().filter(|it| is_drift(it)).count() >= MAX_DRIFT_CHANGES {
+            let oldest = self.waiting.iter().position(is_drift);
+            oldest.map(|it| self.waiting.remove(it));
             self.dropped += 1;
         }
     }
@@ -160,28 +180,49 @@ impl Kept {
 
     fn first(&self) -> Option<(Batch, Receipt)> {
         let sent = self.waiting.partition_point(|(number, _)| *number < self.unsent);
-        let alerts = self.waiting.range(sent..).map_while(|(number, told)| match told {
-            Told::Alert(alert) => Some((*number, alert)),
-            Told::Report(..) => None,
-        });
-        let alerts: Vec<_> = alerts.take(MAX_ALERTS).collect();
-        if let Some((number, _)) = alerts.last() {
-            let alerts = alerts.iter().map(|(_, alert)| (*alert).clone()).collect();
-            return Some((Batch::Alerts(alerts), Receipt(*number)));
-        }
-        match self.waiting.get(sent)? {
+        let mut next = self.waiting.range(sent..);
+        match next.clone().next()? {
             (number, Told::Report(report, at)) => {
                 Some((Batch::Report(report.clone(), *at), Receipt(*number)))
             }
-            (_, Told::Alert(_)) => None,
+            (_, Told::Alert(_)) => {
+                together(&mut next, MAX_ALERTS, Batch::Alerts, |told| match told {
+                    Told::Alert(alert) => Some(alert),
+                    Told::Report(..) | Told::Drift(_) => None,
+                })
+            }
+            (_, Told::Drift(_)) => {
+                together(&mut next, MAX_DRIFT_CHANGES, Batch::Drift, |told| match told {
+                    Told::Drift(change) => Some(change),
+                    Told::Report(..) | Told::Alert(_) => None,
+                })
+            }
         }
     }
+}
+
+/// What comes next of one sort, as much as one message takes.
+fn together<'a, T: Clone + 'a>(
+    next: &mut dyn Iterator<Item = &'a (u64, Told)>,
+    most: usize,
+    batch: impl FnOnce(Vec<T>) -> Batch,
+    is_one: impl Fn(&'a Told) -> Option<&'a T>,
+) -> Option<(Batch, Receipt)> {
+    let of_them = next.map_while(|(number, told)| Some((*number, is_one(told)?.clone())));
+    let (numbers, of_them): (Vec<_>, Vec<_>) = of_them.take(most).unzip();
+    Some((batch(of_them), Receipt(*numbers.last()?)))
 }
 
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use nxmesh_core::{ManualClock, gateway::link::ApplyStatus};
+    use nxmesh_core::{
+        ManualClock,
+        gateway::{
+            drift::{DriftEnd, DriftEnded},
+            link::ApplyStatus,
+        },
+    };
 
     use super::*;
 
@@ -211,6 +252,7 @@ mod tests {
                     let texts: Vec<_> = alerts.into_iter().map(|it| it.message).collect();
                     texts.join(",")
                 }
+                Batch::Drift(changes) => format!("{} of drift", changes.len()),
             });
             spool.sent(receipt);
             spool.heard(receipt);
@@ -271,5 +313,18 @@ mod tests {
         let last = told.last().map(String::as_str);
         assert_eq!(last, Some("21 messages of the agent were dropped while it was away"));
         assert_eq!(told.iter().filter(|it| it.contains("dropped")).count(), 1);
+    }
+
+    #[test]
+    fn of_drift_no_more_is_kept_than_one_message_takes() {
+        let spool = spool();
+        let ended = DriftEnded { at: DateTime::UNIX_EPOCH, by: DriftEnd::Hand };
+        let drift = || spool.tell(Told::Drift(DriftChange::Ended(ended.clone())));
+        drift();
+        report(&spool);
+        (0..MAX_DRIFT_CHANGES).for_each(|_| drift());
+        assert_eq!(spool.dropped(), 1);
+        let most = format!("{MAX_DRIFT_CHANGES} of drift");
+        assert_eq!(all(&spool), ["Success", most.as_str()]);
     }
 }

@@ -5,8 +5,8 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use nxmesh_core::{
     Clock, Error, ErrorKind, Result, Secret, Tasks,
     gateway::link::{
-        AgentEvent, AgentLink, AgentMessage, Alert, ApplyStatus, COMMAND_RESULT, Command,
-        ConfigStatus, Connector, Registration, RegistrationAnswer, ServerMessage,
+        AgentEvent, AgentLink, AgentMessage, ApplyStatus, COMMAND_RESULT, Command, ConfigStatus,
+        Connector, HealthReport, Registration, RegistrationAnswer, ServerMessage,
     },
 };
 use tokio::time::Instant;
@@ -219,15 +219,20 @@ impl Link {
                         return Error::new(ErrorKind::Unavailable, "the agent is stopping");
                     }
                     fresh = true;
-                    self.health(reports, Vec::new())
+                    self.health(reports)
                 }
                 // The sender lives as long as the engine, which this shares.
-                Ok(()) = drifts.changed(), if fresh => self.health(reports, Vec::new()),
+                Ok(()) = drifts.changed(), if fresh => self.health(reports),
                 (batch, taken) = self.spool.next(), if fresh => {
                     receipt = Some(taken);
                     match batch {
                         Batch::Report(report, at) => status(report, at),
-                        Batch::Alerts(alerts) => self.health(reports, alerts),
+                        Batch::Alerts(alerts) => {
+                            AgentMessage::Health(HealthReport { alerts, ..self.report(reports) })
+                        }
+                        Batch::Drift(drift_changes) => {
+                            AgentMessage::Health(HealthReport { drift_changes, ..self.report(reports) })
+                        }
                     }
                 }
                 () = silence.too_long() => {
@@ -299,17 +304,19 @@ impl Link {
         })
     }
 
-    /// The newest report, with these alerts. What nginx serves, and what drifts, is looked at now:
+    fn health(&self, reports: &Reports) -> AgentMessage {
+        AgentMessage::Health(self.report(reports))
+    }
+
+    /// The newest report. What nginx serves, and what drifts, is looked at now:
     /// the server takes each report for what is so when it comes.
-    fn health(&self, reports: &Reports, alerts: Vec<Alert>) -> AgentMessage {
+    fn report(&self, reports: &Reports) -> HealthReport {
         let mut report = reports.newest.borrow().clone();
         let verified = self.engine.verified();
         report.config_checksum = verified.checksum;
         report.config_version = verified.version;
-        report.alerts = alerts;
-        let (drift, changes) = self.engine.drift().take();
-        (report.drift, report.drift_changes) = (Some(drift), changes);
-        AgentMessage::Health(report)
+        report.drift = Some(self.engine.drift().report());
+        report
     }
 }
 

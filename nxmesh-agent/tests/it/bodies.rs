@@ -1,6 +1,6 @@
 //! What nginx keeps on disk while it serves.
 
-use std::{fs, time::Duration};
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, time::Duration};
 
 use nxmesh_core::gateway::link::ApplyStatus::Success;
 use serde_json::json;
@@ -9,7 +9,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::given::{State, config_with, free_port, start};
+use crate::given::{State, answered, config_with, free_port, start, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_of_another_user_keep_bodies_that_do_not_fit_into_memory() {
@@ -48,5 +48,26 @@ async fn workers_of_another_user_keep_bodies_that_do_not_fit_into_memory() {
     assert!(answer.ends_with("fine"), "{answer}");
     let log = fs::read_to_string(state.path().join("logs/error.log")).unwrap();
     assert!(log.contains("buffered to a temporary file"), "{log}");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_another_user_go_on_to_log_after_the_log_was_set_aside() {
+    let state = State::new();
+    let mut agent = start(&state.path());
+    let (mut server, _) = agent.accept().await;
+    let port = free_port();
+    let location = json!({"path": "/", "root": "/nowhere"});
+    assert_eq!(server.apply(&config_with(1, port, location)).await.0.last(), Some(&Success));
+    let log = state.path().join("logs/error.log");
+    assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
+    let large = vec![b'\n'; 9 * 1024 * 1024];
+    fs::OpenOptions::new().append(true).open(&log).unwrap().write_all(&large).unwrap();
+    let logged = async || {
+        answered(port).await;
+        fs::read_to_string(&log).is_ok_and(|it| it.len() < large.len() && it.contains("/nowhere"))
+    };
+    until("the workers to write into the new log", logged).await;
+    assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
     agent.stop().await;
 }

@@ -437,3 +437,15 @@ async fn another_configuration_ends_what_was_reported_and_takes_nothing_of_it_al
     tokio::time::sleep(Duration::from_millis(10)).await;
     agent.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_said_to_have_heard_is_told_again_as_it_was() {
+    let (state, port) = (State::new(), free_port());
+    let (mut agent, mut server) = serving(&state, port, DriftPolicy::Report).await;
+    edit(&host_file(&state.path()), "one", "two");
+    let told = found(&mut server).await;
+    drop(server);
+    let (mut server, _) = agent.accept().await;
+    assert_eq!(found(&mut server).await, told);
+    agent.stop().await;
+}

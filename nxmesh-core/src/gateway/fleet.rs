@@ -43,6 +43,12 @@ pub(crate) struct Progress {
     pub(crate) behind: Option<u64>,
     /// Since when.
     pub(crate) behind_since: Option<Instant>,
+    /// Whether it holds a part back.
+    pub(crate) holds_back: bool,
+    /// Whether somebody else changed what it looks after.
+    pub(crate) drifted: bool,
+    /// How many servers behind it fail their checks.
+    pub(crate) unhealthy_servers: u64,
 }
 
 /// How many agents the store has, as of some seconds ago at most.
@@ -131,8 +137,12 @@ impl Fleet {
         let mut figures = AgentFigures::default();
         let now = Instant::now();
         for session in self.lock().by_agent.values() {
-            let Progress { degraded, behind, behind_since } = &session.progress;
+            let Progress { degraded, behind, behind_since, holds_back, drifted, unhealthy_servers } =
+                &session.progress;
             *if *degraded { &mut figures.degraded } else { &mut figures.online } += 1;
+            figures.holding_back += u64::from(*holds_back);
+            figures.drifted += u64::from(*drifted);
+            figures.unhealthy_servers += unhealthy_servers;
             if let Some(revisions) = behind {
                 figures.behind += 1;
                 figures.furthest_behind = figures.furthest_behind.max(*revisions);

@@ -214,6 +214,9 @@ impl Session {
             degraded: state == AgentState::Degraded,
             behind: self.convergence.behind(),
             behind_since: self.lag.since(),
+            holds_back: self.status.quarantined_total > 0,
+            drifted: self.status.drift.as_ref().is_some_and(|it| it.total > 0),
+            unhealthy_servers: self.status.checks.unhealthy(),
         }
     }
 

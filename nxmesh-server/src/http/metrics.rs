@@ -212,6 +212,12 @@ impl Collector for Core {
         gauge("nxmesh_agents_behind_revisions_max", furthest, agents.furthest_behind)?;
         let longest = "For how many seconds the one that has been behind the longest is";
         gauge("nxmesh_agents_behind_seconds_max", longest, agents.longest_behind_seconds)?;
+        let held = "Agents connected here that hold a part back because their nginx refuses it";
+        gauge("nxmesh_agents_holding_back", held, agents.holding_back)?;
+        let drifted = "Agents connected here on whose host somebody else changed something";
+        gauge("nxmesh_agents_drifted", drifted, agents.drifted)?;
+        let unhealthy = "Servers of upstreams that fail the checks of agents connected here";
+        gauge("nxmesh_upstream_servers_unhealthy", unhealthy, agents.unhealthy_servers)?;
 
         let help = "Agents connected to this server";
         let mut metric =

@@ -4,7 +4,15 @@ use std::num::NonZeroU32;
 
 use futures::StreamExt;
 use nxmesh_client::Watch;
-use nxmesh_core::gateway::link::{AgentMessage, ApplyStatus, ConfigStatus, ServerMessage};
+use nxmesh_core::{
+    conformance::given::id,
+    gateway::{
+        ServerAddress,
+        checks::{ServerCheck, ServerChecks, ServerState},
+        drift::DriftReport,
+        link::{AgentMessage, ApplyStatus, ConfigStatus, HealthReport, ServerMessage},
+    },
+};
 use nxmesh_server::HttpSettings;
 use reqwest::Method;
 
@@ -130,8 +138,34 @@ async fn what_the_limits_refuse_is_counted() {
     assert_eq!(value(&text, "nxmesh_http_refused_by_limit_logins_total"), Some(0.0));
 }
 
+/// Something was changed on the host, and of three servers two do not answer.
+fn troubled() -> HealthReport {
+    let check = |state, port: u16| ServerCheck {
+        upstream_id: id(),
+        address: ServerAddress::parse(format!("127.0.0.1:{port}")).unwrap(),
+        state,
+        since: None,
+        last_error: String::new(),
+        consecutive_failures: 0,
+    };
+    let states = [ServerState::Unhealthy, ServerState::Healthy, ServerState::Unhealthy];
+    HealthReport {
+        drift: Some(DriftReport { total: 1, ..DriftReport::default() }),
+        checks: ServerChecks {
+            servers: states.into_iter().zip(1..).map(|(it, port)| check(it, port)).collect(),
+            total: 3,
+        },
+        ..HealthReport::default()
+    }
+}
+
 #[tokio::test]
 async fn agents_are_counted_by_how_they_are() {
+    let troubles = [
+        "nxmesh_agents_holding_back",
+        "nxmesh_agents_drifted",
+        "nxmesh_upstream_servers_unhealthy",
+    ];
     for given in [server().await, server_on_sqlite().await] {
         let workspace = given.workspace().await.id;
         token(&given, workspace, "never-connects").await;
@@ -158,6 +192,19 @@ async fn agents_are_counted_by_how_they_are() {
         tell(ApplyStatus::Success).await;
         is("nxmesh_agents_behind", 0.0).await;
         is("nxmesh_agents_connected{state=\"online\"}", 1.0).await;
+        for name in troubles {
+            is(name, 0.0).await;
+        }
+        let held = ConfigStatus {
+            checksum: update.checksum_without("held"),
+            quarantined_total: 1,
+            ..ConfigStatus::of(&update, ApplyStatus::Success, Default::default())
+        };
+        link.outgoing.send(AgentMessage::ConfigStatus(held)).await.unwrap();
+        link.outgoing.send(AgentMessage::Health(troubled())).await.unwrap();
+        for (name, count) in troubles.into_iter().zip([1.0, 1.0, 2.0]) {
+            is(name, count).await;
+        }
         assert!(!scrape(&given).await.contains("web-01"));
         drop(link);
         is("nxmesh_agents_connected{state=\"online\"}", 0.0).await;

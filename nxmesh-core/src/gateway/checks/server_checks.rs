@@ -56,6 +56,13 @@ pub struct ServerChecks {
     pub total: u32,
 }
 
+impl ServerChecks {
+    /// How many of those that are told of are unhealthy.
+    pub(crate) fn unhealthy(&self) -> u64 {
+        self.servers.iter().filter(|it| it.state == ServerState::Unhealthy).count() as u64
+    }
+}
+
 /// What an agent's nginx answered since the agent was started.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
