@@ -111,6 +111,12 @@ async fn fill(server: &ServerProcess, folder: &Path) -> Result<String> {
     let members = format!("/organizations/{organization}/members");
     let members = send(Method::GET, &members, json!({})).await?;
     let user = members["data"][0]["user_id"].as_str().context("nobody owns it")?;
+    let staged = json!({"name": "Staged", "slug": "staged", "settings": {"delivery": "staged"}});
+    let staged = format!("/workspaces/{}", post(&workspaces, staged, "id").await?);
+    post(&format!("{staged}/virtual-hosts"), host("staged.example.com", files.clone()), "id")
+        .await?;
+    let waves = json!({"waves": [{"percent": 50, "soak_seconds": 60}]});
+    let rollout = post(&format!("{staged}/rollouts"), waves, "id").await?;
     for (name, id) in [
         ("organizations", organization.as_str()),
         ("workspaces", &workspace),
@@ -118,6 +124,7 @@ async fn fill(server: &ServerProcess, folder: &Path) -> Result<String> {
         ("virtual-hosts", &served),
         ("agents", &registered),
         ("users", user),
+        ("rollouts", &rollout),
     ] {
         write(folder, name, &[id.to_owned()])?;
     }
