@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;
 use nxmesh_core::{
-    Secret,
+    Clock, Secret, SystemClock,
     gateway::{
         ConfigUpdate,
         checks::Traffic,
@@ -209,7 +209,7 @@ impl Agent {
                 let event = AgentEvent {
                     event_id: command.command_id.clone(),
                     event_type: COMMAND_RESULT.to_owned(),
-                    timestamp: chrono::DateTime::UNIX_EPOCH,
+                    timestamp: SystemClock.now(),
                     data: data.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
                 };
                 outgoing.send(AgentMessage::Event(event)).await?;
@@ -240,5 +240,5 @@ impl Agent {
 fn settled(update: &ConfigUpdate, status: ApplyStatus) -> ConfigStatus {
     let failed = status == ApplyStatus::Failed;
     let error_message = if failed { "nginx: [emerg] simulated" } else { "" }.to_owned();
-    ConfigStatus { error_message, ..ConfigStatus::of(update, status, chrono::DateTime::UNIX_EPOCH) }
+    ConfigStatus { error_message, ..ConfigStatus::of(update, status, SystemClock.now()) }
 }

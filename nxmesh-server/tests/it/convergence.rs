@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use nxmesh_core::{
-    Secret,
+    Clock, Secret, SystemClock,
     gateway::{
         ConfigUpdate,
         link::{
@@ -36,7 +36,7 @@ pub(crate) async fn tell(link: &AgentLink, of: &ConfigUpdate, status: ApplyStatu
     let failed = matches!(status, ApplyStatus::Failed | ApplyStatus::RolledBack);
     let report = ConfigStatus {
         error_message: if failed { "nginx said no".to_owned() } else { String::new() },
-        ..ConfigStatus::of(of, status, chrono::DateTime::UNIX_EPOCH)
+        ..ConfigStatus::of(of, status, SystemClock.now())
     };
     link.outgoing.send(AgentMessage::ConfigStatus(report)).await.unwrap();
 }
