@@ -115,7 +115,7 @@ async fn fill(server: &ServerProcess, folder: &Path) -> Result<String> {
     let staged = format!("/workspaces/{}", post(&workspaces, staged, "id").await?);
     post(&format!("{staged}/virtual-hosts"), host("staged.example.com", files.clone()), "id")
         .await?;
-    let waves = json!({"waves": [{"percent": 50, "soak_seconds": 60}]});
+    let waves = json!({"message": "try", "waves": [{"percent": 50, "soak_seconds": 60}]});
     let rollout = post(&format!("{staged}/rollouts"), waves, "id").await?;
     for (name, id) in [
         ("organizations", organization.as_str()),
