@@ -12,11 +12,11 @@ use anyhow::{Context, Result, ensure};
 use axum::{Json, Router, routing::get};
 use clap::{Parser, Subcommand};
 use futures::future::try_join_all;
-use nxmesh_benches::{Process, ServerProcess};
+use nxmesh_benches::{Process, ServerProcess, files_host};
 use nxmesh_client::Client;
 use nxmesh_core::{
     conformance::postgres::{Cluster, Database, Durability},
-    gateway::{NewLocation, NewVirtualHost, VirtualHostId},
+    gateway::VirtualHostId,
     tenancy::{NewOrganization, NewWorkspace, WorkspaceId},
 };
 use serde_json::json;
@@ -168,15 +168,7 @@ async fn fill(client: &Client) -> Result<(WorkspaceId, Arc<[VirtualHostId]>)> {
     let workspace = client.workspaces().create(organization.id, &new).await?.id;
     let mut hosts = Vec::new();
     for number in 0..HOSTS {
-        let location =
-            NewLocation { path: "/".into(), root: Some("/srv".into()), ..NewLocation::default() };
-        let new = NewVirtualHost {
-            name: format!("host {number}"),
-            server_name: format!("h{number}.example"),
-            listen_port: 80,
-            locations: vec![location],
-            ..NewVirtualHost::default()
-        };
+        let new = files_host(&format!("h{number}.example"));
         hosts.push(client.virtual_hosts().create(workspace, &new).await?.id);
     }
     Ok((workspace, hosts.into()))

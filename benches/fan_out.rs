@@ -8,10 +8,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use nxmesh_benches::{Confirmed, SimulatedAgent};
+use nxmesh_benches::{Confirmed, SimulatedAgent, Times, agent_token, files_host};
 use nxmesh_core::{
     Actor, IfMatch, MergePatch, Mesh, Secret,
-    gateway::{NewLocation, NewRegistrationToken, NewVirtualHost},
     store::sqlite::SqliteStore,
     tenancy::{NewOrganization, NewWorkspace, WorkspaceId},
     transport::in_process::InProcessConnector,
@@ -48,7 +47,13 @@ async fn main() -> Result<()> {
         mesh.tenancy().workspaces().create(&actor, organization.id, workspace).await?.id;
     let mut ids = Vec::new();
     for number in 0..hosts {
-        ids.push(mesh.gateway().virtual_hosts().create(&actor, workspace, host(number)).await?.id);
+        ids.push(
+            mesh.gateway()
+                .virtual_hosts()
+                .create(&actor, workspace, files_host(&format!("host{number}.example")))
+                .await?
+                .id,
+        );
     }
 
     let before = resident()?;
@@ -78,43 +83,25 @@ async fn main() -> Result<()> {
         let all = drain(&mut confirmed, agents, host.revision.0).await?;
         times.extend(all.into_iter().map(|it| it.saturating_duration_since(committed)));
     }
-    answered.sort();
-    times.sort();
-    let ms = |times: &[Duration], share: f64| {
-        let at = ((times.len() - 1) as f64 * share).round() as usize;
-        times[at].as_secs_f64() * 1000.0
-    };
+    let (answered, times) = (Times::of(answered), Times::of(times));
     println!(
         "{changes} changes to a workspace of {hosts} virtual hosts, {agents} agents, in process, on SQLite:"
     );
     println!(
         "  change answered:           p50 {:.1} ms, p99 {:.1} ms",
-        ms(&answered, 0.5),
-        ms(&answered, 0.99)
+        answered.ms(0.5),
+        answered.ms(0.99)
     );
     println!(
         "  then confirmed by agents:  p50 {:.1} ms, p99 {:.1} ms, all after {:.1} ms",
-        ms(&times, 0.5),
-        ms(&times, 0.99),
-        ms(&times, 1.0)
+        times.ms(0.5),
+        times.ms(0.99),
+        times.ms(1.0)
     );
     println!("  memory an agent (both ends): {each:.1} KiB");
     drop(fleet);
     mesh.shutdown().await;
     Ok(())
-}
-
-fn host(number: usize) -> NewVirtualHost {
-    let location =
-        NewLocation { path: "/".into(), root: Some("/srv".into()), ..NewLocation::default() };
-    let name = format!("host{number}.example");
-    NewVirtualHost {
-        name: name.clone(),
-        server_name: name,
-        listen_port: 80,
-        locations: vec![location],
-        ..NewVirtualHost::default()
-    }
 }
 
 async fn token(
@@ -123,11 +110,7 @@ async fn token(
     workspace: WorkspaceId,
     number: usize,
 ) -> Result<Secret<String>> {
-    let new = NewRegistrationToken {
-        name: format!("agent {number}"),
-        labels: Default::default(),
-        expires_in_hours: 1,
-    };
+    let new = agent_token(&format!("agent {number}"));
     Ok(mesh.gateway().agents().create_token(actor, workspace, new).await?.token)
 }
 

@@ -9,12 +9,12 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt, stream};
-use nxmesh_benches::{Confirmed, ServerProcess, SimulatedAgent};
+use nxmesh_benches::{Confirmed, ServerProcess, SimulatedAgent, Times, agent_token, files_host};
 use nxmesh_client::Client;
 use nxmesh_core::{
     MergePatch,
     conformance::postgres::{Cluster, Database, Durability},
-    gateway::{NewLocation, NewRegistrationToken, NewVirtualHost, VirtualHostId},
+    gateway::VirtualHostId,
     tenancy::{NewOrganization, NewWorkspace, WorkspaceId},
     transport::grpc::GrpcConnector,
 };
@@ -105,23 +105,18 @@ async fn measure(store: &str, server: ServerProcess, args: &Args) -> Result<()> 
         let began = tokio::time::Instant::from_std(began);
         times.extend(told.into_iter().map(|it| it.saturating_duration_since(began)));
     }
-    answered.sort();
-    times.sort();
-    let ms = |times: &[Duration], share: f64| {
-        let at = (times.len().saturating_sub(1) as f64 * share).round() as usize;
-        times.get(at).map_or(0.0, |it| it.as_secs_f64() * 1000.0)
-    };
+    let (answered, times) = (Times::of(answered), Times::of(times));
     println!("  {} changes, one after the other:", args.changes);
     println!(
         "    answered:                         p50 {:.0} ms, p99 {:.0} ms",
-        ms(&answered, 0.5),
-        ms(&answered, 0.99)
+        answered.ms(0.5),
+        answered.ms(0.99)
     );
     println!(
         "    confirmed, since they were asked: p50 {:.0} ms, p99 {:.0} ms, all after {:.0} ms",
-        ms(&times, 0.5),
-        ms(&times, 0.99),
-        ms(&times, 1.0)
+        times.ms(0.5),
+        times.ms(0.99),
+        times.ms(1.0)
     );
     Ok(())
 }
@@ -133,16 +128,7 @@ async fn given(server: ServerProcess, args: &Args) -> Result<Given> {
     let workspace =
         NewWorkspace { name: "Test".into(), slug: "test".into(), settings: Default::default() };
     let workspace = client.workspaces().create(organization.id, &workspace).await?.id;
-    let location =
-        NewLocation { path: "/".into(), root: Some("/srv".into()), ..NewLocation::default() };
-    let host = NewVirtualHost {
-        name: "shop".into(),
-        server_name: "shop.example".into(),
-        listen_port: 80,
-        locations: vec![location],
-        ..NewVirtualHost::default()
-    };
-    let host = client.virtual_hosts().create(workspace, &host).await?.id;
+    let host = client.virtual_hosts().create(workspace, &files_host("shop.example")).await?.id;
     let tokens = stream::iter(0..args.agents).map(|number| token(&client, workspace, number));
     let tokens: Vec<_> = tokens.buffered(AT_ONCE).try_collect().await?;
     let (confirm, confirmed) = mpsc::channel(args.agents);
@@ -159,11 +145,7 @@ async fn token(
     workspace: WorkspaceId,
     number: usize,
 ) -> Result<nxmesh_core::Secret<String>> {
-    let new = NewRegistrationToken {
-        name: format!("agent {number}"),
-        labels: Default::default(),
-        expires_in_hours: 1,
-    };
+    let new = agent_token(&format!("agent {number}"));
     Ok(client.agents().create_token(workspace, &new).await?.token)
 }
 

@@ -13,10 +13,11 @@ use std::{
 
 use anyhow::Result;
 use clap::Parser;
+use nxmesh_benches::files_host;
 use nxmesh_core::{
     Actor, IfMatch, MergePatch, Mesh, Secret,
     conformance::postgres::{Cluster, Database, Durability},
-    gateway::{NewLocation, NewVirtualHost, VirtualHostId},
+    gateway::VirtualHostId,
     store::{Stores, postgres::PostgresStore, sqlite::SqliteStore},
     tenancy::{NewOrganization, NewWorkspace, WorkspaceId},
 };
@@ -226,14 +227,6 @@ impl Run {
 }
 
 async fn host(mesh: &Mesh, actor: &Actor, of: WorkspaceId) -> Result<VirtualHostId> {
-    let location =
-        NewLocation { path: "/".into(), root: Some("/srv".into()), ..NewLocation::default() };
-    let new = NewVirtualHost {
-        name: "a".into(),
-        server_name: "a.example".into(),
-        listen_port: 80,
-        locations: vec![location],
-        ..NewVirtualHost::default()
-    };
+    let new = files_host("a.example");
     Ok(mesh.gateway().virtual_hosts().create(actor, of, new).await?.id)
 }

@@ -10,8 +10,10 @@ mod nginx;
 mod ports;
 mod process;
 mod proxy;
+mod samples;
 mod server;
 mod simulated;
+mod times;
 
 pub use self::{
     agent::AgentProcess,
@@ -23,6 +25,8 @@ pub use self::{
     ports::free_port,
     process::{Process, binary},
     proxy::Proxy,
+    samples::{agent_token, files_host},
     server::{MASTER_KEY, ServerProcess},
     simulated::{Conduct, Confirmed, SimulatedAgent, SimulatedState},
+    times::Times,
 };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use nxmesh_benches::{
-    AgentProcess, NginxBinary, ServerProcess, SimulatedAgent, free_port, get, wait_for,
+    AgentProcess, NginxBinary, ServerProcess, SimulatedAgent, files_host, free_port, get, wait_for,
 };
 use nxmesh_client::Client;
 use nxmesh_core::{
@@ -24,18 +24,6 @@ use tokio::time::Instant;
 /// How many agents each server has.
 const AGENTS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(30);
-
-pub(crate) fn host(name: &str) -> NewVirtualHost {
-    let location =
-        NewLocation { path: "/".into(), root: Some("/srv".into()), ..NewLocation::default() };
-    NewVirtualHost {
-        name: name.into(),
-        server_name: name.into(),
-        listen_port: 80,
-        locations: vec![location],
-        ..NewVirtualHost::default()
-    }
-}
 
 /// A change of the one location, told apart by a header.
 fn round(number: usize) -> Result<MergePatch> {
@@ -100,7 +88,7 @@ impl Pair {
             }
         }
         let hosts = servers[0].gateway().virtual_hosts();
-        let made = hosts.create(&actor, workspace, host("first.example")).await?;
+        let made = hosts.create(&actor, workspace, files_host("first.example")).await?;
         let pair = Self { servers, agents: fleets, actor, host: made.id, database };
         confirmed(pair.all(), made.revision.0).await?;
         Ok(pair)
@@ -162,7 +150,7 @@ async fn changes_at_both_servers_at_once_all_count() -> Result<()> {
     };
     let creates = (0..100).map(|number| {
         let hosts = pair.servers[number % 2].gateway().virtual_hosts();
-        let new = host(&format!("host{number}.example"));
+        let new = files_host(&format!("host{number}.example"));
         let actor = pair.actor.clone();
         async move { hosts.create(&actor, workspace, new).await }
     });
@@ -353,7 +341,7 @@ async fn made(client: &Client) -> Result<(WorkspaceId, VirtualHostId)> {
     let new =
         NewWorkspace { name: "Test".into(), slug: "test".into(), settings: Default::default() };
     let workspace = client.workspaces().create(organization.id, &new).await?.id;
-    let host = client.virtual_hosts().create(workspace, &host("first.example")).await?;
+    let host = client.virtual_hosts().create(workspace, &files_host("first.example")).await?;
     Ok((workspace, host.id))
 }
 
@@ -401,8 +389,11 @@ async fn an_agent_program_goes_from_server_to_server() -> Result<()> {
             root: Some(folder.path().display().to_string()),
             ..NewLocation::default()
         };
-        let new =
-            NewVirtualHost { listen_port: port.into(), locations: vec![location], ..host(&name) };
+        let new = NewVirtualHost {
+            listen_port: port.into(),
+            locations: vec![location],
+            ..files_host(&name)
+        };
         clients[1 - gone].virtual_hosts().create(workspace, &new).await?;
         // nginx itself says that there is no such file: it serves the new virtual host.
         let served = || async { get(port, &name, "/none").await.is_ok_and(|it| it.0 == 404) };

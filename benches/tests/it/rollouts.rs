@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use nxmesh_benches::{ServerProcess, SimulatedAgent, wait_for};
+use nxmesh_benches::{ServerProcess, SimulatedAgent, files_host, wait_for};
 use nxmesh_core::{
     Actor, IfMatch, MergePatch, Mesh, Secret,
     conformance::postgres::Database,
@@ -19,7 +19,7 @@ use nxmesh_core::{
 };
 use serde_json::json;
 
-use crate::cluster::{agent, host};
+use crate::cluster::agent;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -56,7 +56,7 @@ impl Fleet {
             fleet.push((token.agent_id, SimulatedAgent::start(connector, token.token, None)));
         }
         let hosts = mesh.gateway().virtual_hosts();
-        let host = hosts.create(&actor, workspace, host("first.example")).await?.id;
+        let host = hosts.create(&actor, workspace, files_host("first.example")).await?.id;
         let staged = MergePatch::new(json!({"settings": {"delivery": "staged"}}))?;
         let released =
             workspaces.update(&actor, workspace, &staged, &IfMatch::Any).await?.revision.0;
@@ -326,7 +326,7 @@ async fn another_server_goes_on_when_one_dies_in_the_middle_of_a_wave() -> Resul
     }
     let staged = MergePatch::new(json!({"settings": {"delivery": "staged"}}))?;
     clients[0].workspaces().update(workspace, &staged).await?;
-    let new: NewVirtualHost = host("first.example");
+    let new: NewVirtualHost = files_host("first.example");
     let revision = clients[0].virtual_hosts().create(workspace, &new).await?.revision.0;
     let waves = vec![percent(25, 3), percent(50, 3)];
     let new = NewRollout { waves, message: "test".into(), ..NewRollout::default() };
