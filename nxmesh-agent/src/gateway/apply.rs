@@ -8,7 +8,7 @@ use std::{
 
 use nxmesh_core::gateway::{
     ConfigUpdate,
-    link::ApplyStatus,
+    link::{ApplyStatus, Severity},
     nginx::{Blame, NginxFacts, blame, render},
 };
 
@@ -83,12 +83,25 @@ impl Engine {
             Ok(facts) => self.bring(&wanted, &effective, &facts, &Teller::Silent).await,
             Err(error) => Err(Setback { status: ApplyStatus::Failed, error }),
         };
+        let done = match done {
+            // What nginx took once it may refuse by now: a name that is not found any more, say. That
+            // is held back, and does not keep all others from turning.
+            Err(Setback { error: NginxError::Refused(_), .. }) => self.serve_again().await,
+            done => done,
+        };
         match done {
             Ok(()) => {
                 self.turn_pause = TICK;
                 tracing::info!(out = self.rotation.len(), "rotation changed");
             }
             Err(Setback { error, .. }) => {
+                if self.turn_pause == TICK {
+                    let message = format!(
+                        "servers cannot be taken out of rotation or back, and all stay as they are: {}",
+                        error.full()
+                    );
+                    self.spool.alert("rotation", Severity::Error, message);
+                }
                 self.turn_again = Some(Instant::now() + self.turn_pause);
                 self.turn_pause = (self.turn_pause * 2).min(MAX_RESTART_PAUSE);
                 tracing::error!(error = error.full(), "cannot serve with another rotation");
@@ -98,9 +111,32 @@ impl Engine {
 
     /// Tries again what was asked for last, of which a part is held back, or all.
     pub(super) async fn try_again(&mut self) {
-        let Some(content) = self.good().await else { return };
-        if let Err(Setback { error, .. }) = self.serve(content.update, &Teller::Silent).await {
+        if self.holds() {
+            self.next_try = Some(Instant::now() + TRY_AGAIN);
+            return;
+        }
+        if let Err(Setback { error, .. }) = self.serve_again().await {
+            self.next_try = Some(Instant::now() + TRY_AGAIN);
             tracing::warn!(error = error.full(), "what was refused is refused again");
+        }
+    }
+
+    /// Serves as much as nginx takes by now of what was asked for last. Nobody asked: what is told is
+    /// only what changed by it.
+    async fn serve_again(&mut self) -> Result<(), Setback> {
+        let Some(before) = self.good().await else { return Ok(()) };
+        let served = self.serve(Arc::clone(&before.update), &Teller::Silent).await?;
+        if served.identity() != before.identity() {
+            let teller = Teller::of(self, &Identity::of(&served.update));
+            teller.settled(ApplyStatus::Success, String::new(), Some(&served));
+        }
+        Ok(())
+    }
+
+    /// What is held back is tried again after a restart too.
+    pub(super) async fn remember_what_is_held_back(&mut self) {
+        if let Some(content) = self.good().await {
+            self.look_again_at(&content);
         }
     }
 
@@ -128,8 +164,13 @@ impl Engine {
         teller: &Teller,
     ) -> Result<Content, Setback> {
         let failed = |error| Setback { status: ApplyStatus::Failed, error };
+        let good = self.good().await;
+        // Whoever stopped nginx does not want it started for what it serves already.
+        if let Some(good) = good.as_ref().filter(|it| self.stopped && it.is_of(&update)) {
+            return Ok(good.clone());
+        }
         let facts = self.nginx.facts().await.map_err(failed)?;
-        let mut attempt = Attempt::new(update, self.good().await);
+        let mut attempt = Attempt::new(update, good);
         loop {
             let content = attempt.content();
             let wanted = Wanted { content, rotation: Arc::clone(&self.rotation) };
@@ -158,6 +199,9 @@ impl Engine {
             if !attempt.learn(&wanted.content, &blames, &said.join("; ")) {
                 let error = NginxError::Refused(named(&blames, said));
                 return Err(Setback { status, error });
+            }
+            if status == ApplyStatus::RolledBack {
+                self.wait_for_reload().await.map_err(failed)?;
             }
         }
     }

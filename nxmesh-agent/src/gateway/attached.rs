@@ -45,7 +45,7 @@ impl Engine {
     /// nginx runs: what it serves is proven. Where it was started with something else, it is told
     /// to load what it should.
     pub(super) async fn welcome(&mut self) {
-        if !self.away || Instant::now() < self.next_restart {
+        if !self.away || Instant::now() < self.next_restart || !self.may_reload() {
             return;
         }
         match self.prove_current().await {

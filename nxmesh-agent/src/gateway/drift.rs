@@ -17,6 +17,7 @@ use nxmesh_core::{
             DriftChange, DriftEnd, DriftEnded, DriftFound, DriftKind, DriftPolicy, DriftReport,
             DriftedFile, MAX_DRIFTED_FILES,
         },
+        link::Severity,
         nginx::render,
     },
 };
@@ -393,6 +394,11 @@ impl Engine {
             Ok(()) => self.end(DriftEnd::Agent),
             Err(error) => {
                 self.drift.not_before = Instant::now() + LOOK * (1 << self.drift.put_back.min(4));
+                if self.drift.put_back == 1 {
+                    let message =
+                        format!("cannot put back what somebody else changed: {}", error.full());
+                    self.spool.alert("drift", Severity::Error, message);
+                }
                 tracing::error!(error = error.full(), "cannot put back what somebody else changed");
                 self.prune();
             }

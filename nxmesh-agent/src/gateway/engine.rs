@@ -7,7 +7,7 @@ use std::{
 
 use nxmesh_core::{
     Clock, Tasks,
-    gateway::{ConfigUpdate, link::CommandAction},
+    gateway::{ConfigUpdate, Projection, link::CommandAction},
 };
 use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -136,11 +136,12 @@ impl EngineHandle {
         self.running.borrow().verified.clone()
     }
 
-    /// What was asked for when that was made; `None` when it is not known.
-    pub(crate) async fn kept_update(&self) -> Option<Arc<ConfigUpdate>> {
+    /// What that contains, by the ids of who asked for it: where something is held back, as it is
+    /// served. `None` when it is not known.
+    pub(crate) async fn served_content(&self) -> Option<Projection> {
         let link = self.nginx.dir().verified();
         let kept = move || Ok(Generation::behind(&link).and_then(|it| it.content()));
-        blocking(kept).await.ok().flatten().map(|it| it.update)
+        blocking(kept).await.ok().flatten().map(|it| it.served())
     }
 
     /// Has a command carried out; the answer is for people.
@@ -206,6 +207,7 @@ impl Engine {
             dead_socket: None,
         };
         engine.recover().await?;
+        engine.remember_what_is_held_back().await;
         engine.drift.doubt();
         let (updates, new_updates) = watch::channel(None);
         let (rotation, new_rotations) = watch::channel(Arc::clone(&engine.rotation));
@@ -266,11 +268,12 @@ impl Engine {
             None if !self.stopped && Instant::now() >= self.next_restart => self.revive().await,
             None => {}
         }
-        if !self.stopped && self.next_try.is_some_and(|it| Instant::now() >= it) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|it| Instant::now() >= it);
+        if !self.stopped && is_due(self.next_try) && self.may_reload() {
             self.next_try = None;
             self.try_again().await;
         }
-        if self.turn_again.is_some_and(|it| Instant::now() >= it) {
+        if is_due(self.turn_again) && self.may_reload() {
             self.turn(Arc::clone(&self.rotation)).await;
         }
         self.rotate_log();

@@ -33,15 +33,19 @@ impl Engine {
 
     /// Whether another rotation has to wait; it comes afterwards.
     pub(super) fn holds_rotation(&mut self) -> bool {
-        let held = self.drift.policy.held_until(self.drift.clock.now()).is_some();
+        let held = self.holds();
         self.drift.held_rotation |= held;
         held
     }
 
+    /// Whether what is on the host stays for now.
+    pub(super) fn holds(&self) -> bool {
+        self.drift.policy.held_until(self.drift.clock.now()).is_some()
+    }
+
     /// What had to wait and need not any more.
     pub(super) async fn release(&mut self) {
-        let held = self.drift.policy.held_until(self.drift.clock.now()).is_some();
-        if held || !self.may_reload() {
+        if self.holds() || !self.may_reload() {
             return;
         }
         let turned = std::mem::take(&mut self.drift.held_rotation);

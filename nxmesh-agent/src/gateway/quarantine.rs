@@ -9,7 +9,7 @@ use nxmesh_core::{
     Id, RevisionNumber,
     gateway::{
         Certificate, CertificateId, ConfigUpdate, LocationTarget, Projection, Quarantined,
-        ServedKind, UpstreamId, VirtualHostId, VirtualHostSpec,
+        ServedKind, UpstreamId, UpstreamServer, UpstreamSpec, VirtualHostId, VirtualHostSpec,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -171,6 +171,29 @@ impl Content {
         let held_back = &content.finalize().to_hex()[..16];
         identity.checksum = self.update.checksum_without(held_back);
         identity
+    }
+
+    /// Whether this was made of an update with the same content.
+    pub(super) fn is_of(&self, update: &ConfigUpdate) -> bool {
+        self.update.checksum == update.checksum
+    }
+
+    /// What is served, with each upstream by the id that it was sent with: where some are served an
+    /// older version of it beside the newer one, it has the servers of both.
+    pub(super) fn served(&self) -> Projection {
+        let mut served = Projection::clone(&self.projection);
+        for (alias, original) in &self.kept.aliases {
+            let Some(old) = served.upstreams.remove(alias) else { continue };
+            let Some(new) = served.upstreams.get_mut(original) else {
+                served.upstreams.insert(*original, old);
+                continue;
+            };
+            let mut both = UpstreamSpec::clone(new);
+            let has = |it: &UpstreamServer| new.servers.iter().any(|of| of.address == it.address);
+            both.servers.extend(old.servers.iter().filter(|it| !has(it)).cloned());
+            *new = Arc::new(both);
+        }
+        served
     }
 
     /// At which revision an object was as it is served.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use nxmesh_core::gateway::{
-    ConfigUpdate, VirtualHostId,
+    Projection, VirtualHostId,
     checks::{MAX_COUNTED_HOSTS, Traffic},
 };
 
@@ -47,13 +47,13 @@ impl TrafficCounter {
     }
 
     /// Knows the virtual hosts of this from now on.
-    pub(crate) fn follow(&mut self, update: &ConfigUpdate) {
+    pub(crate) fn follow(&mut self, served: &Projection) {
         let name = |(id, host): (&VirtualHostId, &std::sync::Arc<_>)| {
             let host: &nxmesh_core::gateway::VirtualHostSpec = host;
             let first = host.server_name.iter().next()?;
             Some((format!("{}:{}", host.listen_port, first.as_str()), *id))
         };
-        self.names = update.projection.virtual_hosts.iter().filter_map(name).collect();
+        self.names = served.virtual_hosts.iter().filter_map(name).collect();
     }
 
     /// What was answered until now.

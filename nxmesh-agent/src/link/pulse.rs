@@ -88,9 +88,9 @@ impl Pulse {
     async fn look(&mut self) {
         let running = self.engine.running().await;
         if self.followed.as_ref() != Some(&running.verified.checksum)
-            && let Some(update) = self.engine.kept_update().await
+            && let Some(served) = self.engine.served_content().await
         {
-            self.traffic.follow(&update);
+            self.traffic.follow(&served);
             self.followed = Some(running.verified.checksum.clone());
         }
         let traffic = self.traffic.look(running.counters);

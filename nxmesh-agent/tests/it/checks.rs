@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeSet,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,7 +15,8 @@ use nxmesh_core::{
     conformance::given::id,
     from_json,
     gateway::{
-        ConfigUpdate, NewUpstream, NewVirtualHost, Projection, UpstreamId, VirtualHostId,
+        ConfigUpdate, NewUpstream, NewVirtualHost, Projection, ServerAddress, UpstreamId,
+        VirtualHostId,
         checks::{ServerState, Traffic},
         link::{AgentMessage, Alert, ApplyStatus::Success, HealthReport, ServerMessage, Severity},
     },
@@ -404,5 +407,96 @@ async fn what_happens_while_the_server_is_away_is_told_when_it_is_back() {
         let alerts = health(&mut server).await.alerts;
         assert!(alerts.iter().all(|it| !it.message.contains("shop")), "{alerts:?}");
     }
+    agent.stop().await;
+}
+
+/// The same but for this.
+fn with(
+    update: &Arc<ConfigUpdate>,
+    version: u64,
+    change: impl FnOnce(&mut Projection),
+) -> Arc<ConfigUpdate> {
+    let mut projection = Projection::clone(&update.projection);
+    change(&mut projection);
+    Arc::new(ConfigUpdate {
+        config_id: format!("{version}-test"),
+        version: RevisionNumber(version),
+        checksum: format!("sum{version}"),
+        projection: Arc::new(projection),
+        ..ConfigUpdate::clone(update)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_out_stays_out_when_another_version_of_the_upstream_is_held_back() {
+    let (state, site) = (State::new(), Site::new());
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut agent = start(&state.path());
+    let (mut server, _) = agent.accept().await;
+    let good = site.config(1, &[&one, &two]);
+    assert_eq!(server.apply(&good).await.0.last(), Some(&Success));
+    two.say(500);
+    site.until_answered_by(&["one"]).await;
+    let refused = with(&good, 2, |it| {
+        let mut upstream = it.upstreams[&site.upstream].as_ref().clone();
+        upstream.servers[1].address =
+            ServerAddress::parse("nowhere.invalid:80".to_owned()).unwrap();
+        it.upstreams.insert(site.upstream, Arc::new(upstream));
+    });
+    let (steps, held) = server.apply_and_hold(&refused).await;
+    assert_eq!((steps.last(), held.len()), (Some(&Success), 2), "{held:?}");
+    // Those of the version that is served are asked, and told of.
+    let expected: BTreeSet<_> = [one.address.as_str(), two.address.as_str()].into();
+    for _ in 0..10 {
+        let report = health(&mut server).await;
+        let asked: BTreeSet<_> =
+            report.checks.servers.iter().map(|it| it.address.as_str()).collect();
+        assert_eq!(asked, expected);
+        assert!(!site.answering().await.contains("two"));
+    }
+    two.say(200);
+    site.until_answered_by(&["one", "two"]).await;
+    agent.stop().await;
+}
+
+/// An nginx that finds names in a file of its own.
+fn nginx_with_hosts(folder: &Path, hosts: &Path) -> PathBuf {
+    let program = folder.join("nginx-with-hosts");
+    let script = format!(
+        "#!/bin/sh\nexec unshare --mount sh -c 'mount --bind {} /etc/hosts; exec {} \"$@\"' nginx \"$@\"\n",
+        hosts.display(),
+        nginx().display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_not_found_any_more_does_not_keep_others_from_turning() {
+    let (state, site, folder) = (State::new(), Site::new(), tempfile::tempdir().unwrap());
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let hosts = folder.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 localhost gone.test\n").unwrap();
+    let program = nginx_with_hosts(folder.path(), &hosts);
+    let mut agent = start_nginx(program, &state.path(), OnExit::Keep);
+    let (mut server, _) = agent.accept().await;
+    let other = id();
+    let both = with(&site.config(1, &[&one, &two]), 1, |it| {
+        let location = json!({"path": "/", "proxy_pass": "http://gone.test:81"});
+        let host: NewVirtualHost = from_json(json!({"name": "b", "server_name": "b.example", "listen_port": site.port, "locations": [location]})).unwrap();
+        it.virtual_hosts.insert(other, Arc::new(host.parse().unwrap().0));
+    });
+    assert_eq!(server.apply_and_hold(&both).await.1, []);
+    site.until_answered_by(&["one", "two"]).await;
+    std::fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
+    two.say(500);
+    site.until_answered_by(&["one"]).await;
+    let held = server.find(|message| match message {
+        AgentMessage::ConfigStatus(it) => (!it.quarantined.is_empty()).then_some(it.quarantined),
+        _ => None,
+    });
+    let held = held.await;
+    assert_eq!(held.iter().map(|it| it.id).collect::<Vec<_>>(), [*other.as_uuid()], "{held:?}");
     agent.stop().await;
 }

@@ -1,6 +1,6 @@
 //! One bad object is held back, and the rest goes live.
 
-use std::{collections::BTreeMap, fs, net::TcpListener, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, net::TcpListener, path::Path, sync::Arc, time::Duration};
 
 use nxmesh_core::{
     Id, RevisionNumber,
@@ -9,11 +9,16 @@ use nxmesh_core::{
     gateway::{
         ConfigUpdate, NewUpstream, NewVirtualHost, Projection, Quarantined, ServedKind, UpstreamId,
         UpstreamSpec, VirtualHostId, VirtualHostSpec,
-        link::ApplyStatus::{Applying, Failed, Pending, Success, Validating},
+        link::{
+            AgentMessage,
+            ApplyStatus::{Applying, Failed, Pending, Success, Validating},
+            CommandAction,
+        },
     },
 };
 use serde_json::{Value, json};
 
+use crate::commands::order;
 use crate::given::{
     State, free_port, headers, nginx_pid, start, strict, until, workers_after, workers_in,
 };
@@ -333,5 +338,60 @@ async fn without_a_server_a_port_that_was_taken_meanwhile_does_not_keep_nginx_fr
     let agent = start(&state.path());
     until("the others", async || answers(port, "fine").await.as_deref() == Some("1")).await;
     drop(holder);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_nginx_that_was_stopped_is_not_started_by_what_is_held_back() {
+    let (state, port) = (State::new(), free_port());
+    let mut agent = start(&state.path());
+    let (mut server, _) = agent.accept().await;
+    let mut site = Site::default();
+    site.host("fine", port, "1", &nothing());
+    site.host("shop", port, "1", &bad());
+    let update = site.update(1);
+    assert_eq!(server.apply_and_hold(&update).await.1.len(), 1);
+    let stop = CommandAction::Stop { graceful: true, timeout: Duration::from_secs(5) };
+    assert_eq!(order(&mut server, stop).await.0, "true");
+    // A server asks for what is held back again and again.
+    let (steps, held) = server.apply_and_hold(&update).await;
+    assert_eq!((steps, held.len()), (vec![Success], 1));
+    assert_eq!(answers(port, "fine").await, None);
+    site.host("fine", port, "2", &nothing());
+    server.apply_and_hold(&site.update(2)).await;
+    until("the other", async || answers(port, "fine").await.as_deref() == Some("2")).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_asks_for_again_is_tried_each_minute_and_told() {
+    let (state, port) = (State::new(), free_port());
+    let holder = TcpListener::bind("0.0.0.0:0").unwrap();
+    let mut agent = start(&state.path());
+    let (mut server, _) = agent.accept().await;
+    let mut site = Site::default();
+    site.host("fine", port, "1", &nothing());
+    let held_port = holder.local_addr().unwrap().port();
+    assert!(server.apply_and_hold(&site.update(1)).await.1.is_empty());
+    site.host("shop", held_port, "1", &nothing());
+    assert_eq!(server.apply_and_hold(&site.update(2)).await.1.len(), 1);
+    // Another agent remembers that too.
+    agent.kill().await;
+    let mut agent = start(&state.path());
+    drop(server);
+    // Nobody asks it for anything.
+    let (mut server, _) = agent.accept().await;
+    drop(holder);
+    // It tries each minute.
+    let tried = async {
+        loop {
+            if let AgentMessage::ConfigStatus(it) = server.find(Some).await {
+                return (it.status, it.quarantined_total, it.checksum);
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(120), tried).await;
+    assert_eq!(told.expect("it is never tried again"), (Success, 0, "sum2".to_owned()));
+    assert!(answers(held_port, "shop").await.is_some());
     agent.stop().await;
 }

@@ -127,10 +127,10 @@ impl Checker {
 
     /// Asks the servers of what is served now; whether it is known what that is.
     async fn follow(&mut self) -> bool {
-        let Some(update) = self.engine.kept_update().await else { return false };
+        let Some(served) = self.engine.served_content().await else { return false };
         let keys = {
             let mut servers = self.checks.servers();
-            servers.follow(&update.projection, self.clock.now());
+            servers.follow(&served, self.clock.now());
             servers.keys()
         };
         let now = Instant::now();
