@@ -68,6 +68,11 @@ impl ConfigUpdate {
         format!("{}-{held_back}", self.checksum)
     }
 
+    /// Whether this names a content of which nothing is held back.
+    pub(crate) fn is_whole(checksum: &str) -> bool {
+        !checksum.is_empty() && !checksum.contains('-')
+    }
+
     /// What an update with this content is called.
     pub(crate) fn id(version: RevisionNumber, checksum: &str) -> String {
         format!("{version}-{}", checksum.get(..12).unwrap_or(checksum))

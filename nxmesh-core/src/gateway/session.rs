@@ -16,13 +16,13 @@ use crate::{
     clock::new_id,
     events::NewEvent,
     gateway::{
-        AgentId, AgentState, AgentStatus, ConfigState, Delivered, MAX_QUARANTINED, SessionId,
+        AgentId, AgentState, AgentStatus, ConfigState, MAX_QUARANTINED, SessionId,
         context::Context,
         convergence::{
             Convergence, Next,
             lag::{Lag, Tell},
         },
-        drift::DriftRecord,
+        drift::{DriftChange, DriftRecord},
         fleet::{Order, Outcome, Progress, Seat},
         link::{
             AgentEvent, AgentMessage, COMMAND_RESULT, Command, HealthReport, Incoming,
@@ -112,6 +112,8 @@ struct Session {
     recorded: bool,
     /// The last drift it told of, as far as it was told here.
     drift: Option<DriftRecord>,
+    /// What became of it since, as long as the store is away.
+    drift_changes: Vec<DriftChange>,
     /// What is to be told with what is written down next.
     untold: Vec<NewEvent>,
     /// What the end of the connection is called, once it has one.
@@ -139,9 +141,7 @@ impl Session {
             last_apply,
         );
         let about = About::of(&agent.spec, &published.borrow().snapshot);
-        let Delivered { behind_since, told, .. } = agent.status.delivered;
-        let behind = behind_since.and_then(|it| (context.clock.now() - it).to_std().ok());
-        let lag = Lag::new(behind, told, Instant::now());
+        let lag = Lag::new(agent.status.delivered.told, Instant::now());
         let mut session = Self {
             agent: id,
             about,
@@ -154,6 +154,7 @@ impl Session {
             id: new_id(context.clock.as_ref()),
             recorded: true,
             drift: None,
+            drift_changes: Vec::new(),
             untold: Vec::new(),
             ending: "connection_closed",
             unconfirmed_secret: Some(secret),
@@ -171,8 +172,10 @@ impl Session {
         credential: Option<Secret<String>>,
     ) -> Result<()> {
         let now = self.context.clock.now();
+        let held = self.status.quarantined.clone();
         status::note_registration(&mut self.status, registration, now);
-        let told = vec![self.about.connected(&self.status, now)];
+        let mut told = vec![self.about.connected(&self.status, now)];
+        told.extend(self.about.quarantined(&held, &self.status.quarantined, now));
         let held = self.context.store.open_agent_session(self.agent, self.id, &self.status, told);
         if !held.await? {
             return Err(deleted());
@@ -223,6 +226,7 @@ impl Session {
     /// Looks whether the agent serves what it should. Whether there is something to tell of it.
     fn look(&mut self) -> bool {
         let told = self.lag.look(self.convergence.behind().is_some(), Instant::now());
+        let behind_since = self.status.delivered.behind_since;
         self.note_delivered();
         let Some(told) = told else { return false };
         let now = self.context.clock.now();
@@ -233,7 +237,8 @@ impl Session {
                 let desired = desired.map(|it| ConfigState::of(&it, now));
                 self.about.lagging(&self.status.convergence(desired), now)
             }
-            Tell::Converged(after) => {
+            Tell::Converged => {
+                let after = now - behind_since.unwrap_or(now);
                 self.about.converged(self.status.serving.as_ref(), after, now)
             }
         };
@@ -333,12 +338,15 @@ impl Session {
                 let now = self.context.clock.now();
                 self.convergence.reported(&report.config_checksum, report.config_version);
                 self.convergence.follows(report.drift.as_ref().map(|it| it.policy));
+                let held = self.status.quarantined.clone();
                 status::note_health(&mut self.status, &report, now);
+                self.tell(self.about.quarantined(&held, &self.status.quarantined, now));
                 self.tell(self.about.alerts(&report.alerts, now));
                 self.look();
-                self.send(ServerMessage::Heard).await?;
                 self.note_drift(report).await?;
-                self.record().await
+                // What the agent need not tell again is written down.
+                self.record().await?;
+                self.send(ServerMessage::Heard).await
             }
             AgentMessage::ConfigStatus(report) => {
                 let (now, took) = (self.context.clock.now(), Instant::now());
@@ -370,17 +378,26 @@ impl Session {
 
     /// Keeps what became of drift. Should the store be away, the events tell of it all the same.
     async fn note_drift(&mut self, report: HealthReport) -> Result<()> {
-        if report.drift_changes.is_empty() {
-            return Ok(());
-        }
         let policy = report.drift.unwrap_or_default().policy;
         self.tell(self.about.drifted(&report.drift_changes, policy));
+        self.drift_changes.extend(report.drift_changes.into_iter().take(MAX_DRIFT_CHANGES));
+        let excess = self.drift_changes.len().saturating_sub(MAX_DRIFT_CHANGES);
+        self.drift_changes.drain(..excess);
+        if self.drift_changes.is_empty() {
+            return Ok(());
+        }
         let store = Arc::clone(&self.context.store);
         let mut drift = match self.drift.take() {
-            None => store.agent_drift(self.agent).await.unwrap_or_default(),
+            None => match store.agent_drift(self.agent).await {
+                Ok(known) => known,
+                Err(error) => {
+                    tracing::debug!(agent_id = %self.agent, %error, "cannot read the drift of an agent");
+                    return Ok(());
+                }
+            },
             known => known,
         };
-        for change in report.drift_changes.into_iter().take(MAX_DRIFT_CHANGES) {
+        for change in self.drift_changes.drain(..) {
             drift = DriftRecord::after(drift, change);
         }
         let Some(drift) = drift else { return Ok(()) };

@@ -69,8 +69,12 @@ pub struct Delivered {
     pub next_attempt_at: Option<DateTime<Utc>>,
     /// The last that it could not serve.
     pub failed: Option<FailedApply>,
-    /// What it had answered when it began to serve what it serves.
+    /// Of which content the following counts; what is held back of it makes no difference.
+    pub counted_for: String,
+    /// What it had answered when it began to serve that, or was started since.
     pub answered_then: Answered,
+    /// What it answered with that before it was started anew.
+    pub answered_until: Answered,
     /// What it answered with what it served before that.
     pub answered_before: Answered,
 }
@@ -144,12 +148,34 @@ impl AgentStatus {
     pub(crate) fn serves(&mut self, proven: Option<ConfigVersion>, now: DateTime<Utc>) {
         let content = |it: &Option<ConfigVersion>| it.as_ref().map(|it| it.checksum.clone());
         if content(&self.serving) != content(&proven) {
-            let answered = Answered::at(self.health.as_ref());
-            self.delivered.answered_before = answered.since(self.delivered.answered_then);
-            self.delivered.answered_then = answered;
             self.delivered.verified_at = proven.is_some().then_some(now);
         }
+        let counted_for =
+            proven.as_ref().and_then(|it| it.checksum.split('-').next()).unwrap_or_default();
+        // While it is not known what it serves, that is what it served before.
+        if !counted_for.is_empty() && counted_for != self.delivered.counted_for {
+            self.delivered.counted_for = counted_for.to_owned();
+            self.delivered.answered_before = self.answered_since();
+            self.delivered.answered_until = Answered::default();
+            self.delivered.answered_then = Answered::at(self.health.as_ref());
+        }
         self.serving = proven;
+    }
+
+    /// It reports how it is: an agent that was started anew counts from nothing.
+    pub(crate) fn reports(&mut self, health: AgentHealth) {
+        let (before, now) = (Answered::at(self.health.as_ref()), Answered::at(Some(&health)));
+        if now.requests < before.requests || now.responses_5xx < before.responses_5xx {
+            self.delivered.answered_until = self.answered_since();
+            self.delivered.answered_then = Answered::default();
+        }
+        self.health = Some(health);
+    }
+
+    /// What it answered since it serves what it serves.
+    pub(crate) fn answered_since(&self) -> Answered {
+        let since = Answered::at(self.health.as_ref()).since(self.delivered.answered_then);
+        self.delivered.answered_until.plus(since)
     }
 
     /// How far it is from what it should serve.
@@ -164,7 +190,9 @@ impl AgentStatus {
             attempts,
             next_attempt_at,
             failed: _,
+            counted_for: _,
             answered_then: _,
+            answered_until: _,
             answered_before: _,
         } = self.delivered.clone();
         let verified = self.serving.as_ref().map(|it| ConfigState {

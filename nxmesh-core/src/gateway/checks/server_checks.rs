@@ -57,6 +57,17 @@ pub struct ServerChecks {
 }
 
 impl ServerChecks {
+    /// As much of it as is kept.
+    pub(crate) fn cut(mut self) -> Self {
+        self.servers.truncate(MAX_TOLD_SERVERS);
+        for server in &mut self.servers {
+            if server.last_error.chars().nth(MAX_CHECK_ERROR).is_some() {
+                server.last_error = server.last_error.chars().take(MAX_CHECK_ERROR).collect();
+            }
+        }
+        self
+    }
+
     /// How many of those that are told of are unhealthy.
     pub(crate) fn unhealthy(&self) -> u64 {
         self.servers.iter().filter(|it| it.state == ServerState::Unhealthy).count() as u64

@@ -19,16 +19,15 @@ pub(crate) struct Lag {
 pub(crate) enum Tell {
     /// It has been behind for too long.
     Lagging,
-    /// It has caught up after that; so long it was behind.
-    Converged(Duration),
+    /// It has caught up after that.
+    Converged,
 }
 
 impl Lag {
-    /// An agent that has been behind for so long, if it was when it was seen last.
-    pub(crate) fn new(behind_for: Option<Duration>, told: bool, now: Instant) -> Self {
-        // Nobody was behind before this machine was started.
-        let since = behind_for.map(|it| now.checked_sub(it).unwrap_or(now));
-        Self { since, told: told && since.is_some() }
+    /// An agent that connects, of which was told that it is behind, or not. How long it was away does
+    /// not count: it gets as long as any other to catch up.
+    pub(crate) fn new(told: bool, now: Instant) -> Self {
+        Self { since: told.then_some(now), told }
     }
 
     /// Whether it is behind now. What is to be told of that, once.
@@ -39,8 +38,8 @@ impl Lag {
             self.told |= late;
             return late.then_some(Tell::Lagging);
         }
-        let since = self.since.take()?;
-        std::mem::take(&mut self.told).then(|| Tell::Converged(now.duration_since(since)))
+        self.since.take()?;
+        std::mem::take(&mut self.told).then_some(Tell::Converged)
     }
 
     /// When to look again, should nothing happen.
@@ -68,20 +67,20 @@ mod tests {
     #[test]
     fn it_is_told_once_when_it_lasts_and_once_when_it_is_over() {
         let begin = Instant::now();
-        let mut lag = Lag::new(None, false, begin);
+        let mut lag = Lag::new(false, begin);
         assert_eq!((lag.look(true, begin), lag.due()), (None, Some(begin + PATIENCE)));
         assert_eq!(lag.look(true, begin + PATIENCE - SECOND), None);
         assert_eq!(lag.look(true, begin + PATIENCE), Some(Tell::Lagging));
         assert_eq!((lag.look(true, begin + PATIENCE * 2), lag.due()), (None, None));
         let over = lag.look(false, begin + PATIENCE * 3);
-        assert_eq!(over, Some(Tell::Converged(PATIENCE * 3)));
+        assert_eq!(over, Some(Tell::Converged));
         assert_eq!(lag.look(false, begin + PATIENCE * 4), None);
     }
 
     #[test]
     fn who_catches_up_in_time_is_not_talked_of() {
         let begin = Instant::now();
-        let mut lag = Lag::new(None, false, begin);
+        let mut lag = Lag::new(false, begin);
         lag.look(true, begin);
         assert_eq!(lag.look(false, begin + SECOND), None);
         assert_eq!(lag.look(true, begin + PATIENCE), None, "it counts from the start again");
@@ -90,10 +89,10 @@ mod tests {
     #[test]
     fn a_new_connection_goes_on_with_what_was_told_on_the_old_one() {
         let begin = Instant::now() + PATIENCE;
-        let mut lag = Lag::new(Some(SECOND), true, begin);
+        let mut lag = Lag::new(true, begin);
         assert_eq!(lag.look(true, begin + PATIENCE), None);
-        assert!(matches!(lag.look(false, begin + PATIENCE), Some(Tell::Converged(_))));
-        let mut lag = Lag::new(None, true, begin);
-        assert_eq!((lag.look(false, begin), lag.told()), (None, false));
+        assert_eq!(lag.look(false, begin + PATIENCE), Some(Tell::Converged));
+        let mut lag = Lag::new(false, begin);
+        assert_eq!(lag.look(true, begin + PATIENCE * 9), None, "it has just come");
     }
 }

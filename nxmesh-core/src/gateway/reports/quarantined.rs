@@ -35,6 +35,11 @@ pub struct Quarantined {
 }
 
 impl Quarantined {
+    /// Whether both are of one object.
+    pub(crate) fn is_same_object(&self, other: &Self) -> bool {
+        (self.kind, self.id) == (other.kind, other.id)
+    }
+
     /// The virtual host, if it is one.
     #[must_use]
     pub fn virtual_host(&self) -> Option<VirtualHostId> {

@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// How much of what an apply failed for is kept, in characters.
+const MAX_ERROR: usize = 8192;
+
 /// It is connected, and introduced itself.
 pub(in crate::gateway) fn note_registration(
     status: &mut AgentStatus,
@@ -39,7 +42,21 @@ pub(in crate::gateway) fn note_registration(
     status.capabilities = capabilities;
     status.deployment_mode = deployment_mode;
     status.nginx_version = nginx_version;
-    status.serves(serving(config_version, &config_checksum), now);
+    note_content(status, config_version, &config_checksum, now);
+}
+
+/// It is proven to serve this. What an agent holds back no more it may have told somebody who died.
+fn note_content(
+    status: &mut AgentStatus,
+    version: RevisionNumber,
+    checksum: &str,
+    now: DateTime<Utc>,
+) {
+    status.serves(serving(version, checksum), now);
+    if ConfigUpdate::is_whole(checksum) {
+        status.quarantined.clear();
+        status.quarantined_total = 0;
+    }
 }
 
 /// It reported how it is doing.
@@ -49,7 +66,7 @@ pub(in crate::gateway) fn note_health(
     now: DateTime<Utc>,
 ) {
     status.last_seen_at = Some(now);
-    status.health = Some(AgentHealth {
+    status.reports(AgentHealth {
         nginx_status: if report.nginx.is_running {
             NginxState::Running
         } else {
@@ -70,9 +87,9 @@ pub(in crate::gateway) fn note_health(
         files: it.files.iter().take(MAX_DRIFTED_FILES).map(DriftedFile::named).collect(),
         ..it.clone()
     });
-    status.checks.clone_from(&report.checks);
+    status.checks = report.checks.clone().cut();
     status.traffic.clone_from(&report.traffic);
-    status.serves(serving(report.config_version, &report.config_checksum), now);
+    note_content(status, report.config_version, &report.config_checksum, now);
 }
 
 /// It told how far it has come with this update.
@@ -88,13 +105,19 @@ pub(in crate::gateway) fn note_progress(
     if again || !delivered.acknowledged.as_ref().is_some_and(same) {
         delivered.acknowledged = Some(ConfigState::of(update, now));
     }
-    let error = match (report.status, report.quarantined.first()) {
+    // What it leaves as it is on purpose it has not failed.
+    if update.drift.held_until(now).is_some() {
+        return;
+    }
+    let held = |it: &&Quarantined| status.quarantined.iter().any(|was| was.is_same_object(it));
+    let held_anew = report.quarantined.iter().find(|it| !held(it));
+    let error = match (report.status, held_anew) {
         (ApplyStatus::Failed | ApplyStatus::RolledBack, _) => &report.error_message,
         (ApplyStatus::Success, Some(first)) => &first.error,
         (ApplyStatus::Success, None)
         | (ApplyStatus::Pending | ApplyStatus::Validating | ApplyStatus::Applying, _) => return,
     };
-    delivered.failed = Some(FailedApply::new(ConfigState::of(update, now), error));
+    status.delivered.failed = Some(FailedApply::new(ConfigState::of(update, now), error));
 }
 
 /// It told what became of a configuration, and so is proven to serve the content with this
@@ -127,7 +150,7 @@ pub(in crate::gateway) fn note_apply(
         config_id: report.config_id.clone(),
         version: report.version,
         status: report.status,
-        error_message: report.error_message.clone(),
+        error_message: report.error_message.chars().take(MAX_ERROR).collect(),
         at: report.applied_at,
     };
     // An agent that does not know whether it was heard says it again.

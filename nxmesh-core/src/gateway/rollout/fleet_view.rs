@@ -46,7 +46,7 @@ pub(in crate::gateway) fn view_of(
         failed: delivered.failed.clone(),
         nginx_down: connected && stopped,
         answered_before: delivered.answered_before,
-        answered_since: Answered::at(health).since(delivered.answered_then),
+        answered_since: status.answered_since(),
     }
 }
 
