@@ -5,7 +5,7 @@ use crate::{
     RevisionNumber,
     directive::{Context, MAX_DIRECTIVE_BYTES, MAX_DIRECTIVES},
     gateway::{
-        HealthCheck, MAX_FAILS, MAX_GATE, MAX_HEADERS, MAX_KEEPALIVE, MAX_LOCATIONS,
+        HealthCheck, MAX_DEADLINE_SECONDS, MAX_FAILS, MAX_GATE, MAX_HEADERS, MAX_KEEPALIVE, MAX_LOCATIONS,
         MAX_NAMED_AGENTS, MAX_REWRITES, MAX_SECONDS, MAX_SELECTOR_BYTES, MAX_SERVER_NAMES,
         MAX_SERVERS, MAX_SOAK_SECONDS, MAX_THRESHOLD, MAX_TOKEN_HOURS, MAX_WAVES, MAX_WEIGHT,
         NewChange, NewChangeSet,
@@ -92,6 +92,7 @@ pub fn limits() -> Vec<(&'static str, Value)> {
         ("NewGates.max_failed_applies", range(0, MAX_GATE)),
         ("NewGates.max_5xx_percent", range(0, 100_u64)),
         ("NewGates.min_requests", range(0, MAX_GATE)),
+        ("NewGates.deadline_seconds", range(1, MAX_DEADLINE_SECONDS)),
         ("NewChangeSet.message", text(1, NewChangeSet::MAX_MESSAGE, &patterns::label())),
         ("NewChangeSet.changes", items(1, NewChangeSet::MAX_CHANGES)),
         ("NewChange.ref", text(1, NewChange::MAX_REF, "^[A-Za-z0-9._-]+$")),
