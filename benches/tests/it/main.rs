@@ -15,6 +15,7 @@ mod outage;
 mod partition;
 mod programs;
 mod quarantine;
+mod real_rollout;
 mod reloads;
 mod rollouts;
 mod schemathesis;

@@ -107,7 +107,8 @@ impl NewRollout {
         for (index, wave) in waves.into_iter().enumerate() {
             parsed.extend(wave.parse(&at.index(index), &mut problems));
         }
-        let NewGates { max_failed_applies, max_5xx_percent, min_requests, deadline_seconds } = gates;
+        let NewGates { max_failed_applies, max_5xx_percent, min_requests, deadline_seconds } =
+            gates;
         let at = root.field("gates");
         if !(0.0..=100.0).contains(&max_5xx_percent) {
             let message = "must be from 0 to 100";
