@@ -160,7 +160,7 @@ pub struct Gates {
     /// How many answers it takes to judge by.
     pub min_requests: u64,
     /// For how many seconds a wave may wait for connected agents that are not proven to serve the
-    /// revision, without another one of the wave getting there. A rollout that is resumed waits anew.
+    /// revision, without another one of the wave getting there; anew when the rollout is resumed.
     // Rollouts that were stored before there was a deadline have the usual one.
     #[serde(default = "Gates::usual_deadline")]
     #[cfg_attr(feature = "openapi", schema(required))]
