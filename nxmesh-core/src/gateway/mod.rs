@@ -19,6 +19,8 @@ mod projection;
 mod revisions;
 mod rollout;
 mod selector;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod snapshot;
 mod store;
 mod target;
@@ -62,9 +64,9 @@ pub use self::{
     reports::{MAX_QUARANTINED, Quarantined, VirtualHostState, VirtualHostStatus},
     revisions::Revisions,
     rollout::{
-        DeliveryRecord, Gates, MAX_DEADLINE_SECONDS, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout,
-        NewWave, Rollout, RolloutId, RolloutMark, RolloutState, Rollouts, Wave, WaveAgents,
-        WaveFigures, WaveState,
+        DeliveryRecord, Gates, MAX_DEADLINE_SECONDS, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES,
+        NewGates, NewRollout, NewWave, Rollout, RolloutId, RolloutMark, RolloutState, Rollouts,
+        Wave, WaveAgents, WaveFigures, WaveState,
     },
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,
