@@ -20,4 +20,5 @@ mod reloads;
 mod rollouts;
 mod schemathesis;
 mod secrets;
+mod simulate_fleet;
 mod tls;

@@ -120,8 +120,9 @@ impl Fleet {
             ..AgentFilter::default()
         };
         let all = || async {
-            let page = self.client.agents().page(self.workspace, &online, PageRequest::default());
-            page.await.is_ok_and(|it| it.meta.total == AGENTS as u64)
+            let agents = self.client.agents();
+            let page = agents.page(self.workspace, &online, PageRequest::default()).await;
+            page.is_ok_and(|it| it.meta.total == AGENTS as u64)
         };
         wait_for("all agents to converge", PATIENCE, all).await?;
         Ok(())
@@ -133,13 +134,10 @@ impl Fleet {
 
     /// Changes the upstream, and has the change go out: to the canary, to half, to the rest.
     async fn roll_out(&self, change: serde_json::Value, soak_seconds: u64) -> Result<Rollout> {
-        let changed = self.client.upstreams().update(self.upstream, &MergePatch::new(change)?);
-        let revision = changed.await?.revision;
-        let canary = NewWave {
-            selector: Some("tier=canary".into()),
-            soak_seconds,
-            ..NewWave::default()
-        };
+        let change = MergePatch::new(change)?;
+        let revision = self.client.upstreams().update(self.upstream, &change).await?.revision;
+        let canary =
+            NewWave { selector: Some("tier=canary".into()), soak_seconds, ..NewWave::default() };
         let half = NewWave { percent: Some(50), ..NewWave::default() };
         let (waves, message) = (vec![canary, half], "test".to_owned());
         let new = NewRollout { waves, message, ..NewRollout::default() };
