@@ -28,4 +28,4 @@ pub use self::{
     server::{MASTER_KEY, ServerProcess},
     times::Times,
 };
-pub use nxmesh_core::gateway::simulated::{Confirmed, SimulatedAgent};
+pub use nxmesh_core::simulated::{Confirmed, SimulatedAgent};

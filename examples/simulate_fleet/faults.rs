@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::value_parser;
-use nxmesh_core::gateway::{
-    VirtualHostId,
+use nxmesh_core::{
+    gateway::VirtualHostId,
     simulated::{Conduct, Failing},
 };
 

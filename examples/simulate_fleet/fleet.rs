@@ -12,8 +12,8 @@ use nxmesh_core::{
     gateway::{
         NewGates, NewLocation, NewRegistrationToken, NewRollout, NewVirtualHost, NewWave, Rollout,
         RolloutId, RolloutState, VirtualHostId, WaveState,
-        simulated::{Conduct, Confirmed, SimulatedAgent, SimulatedState},
     },
+    simulated::{Conduct, Confirmed, SimulatedAgent, SimulatedState},
     tenancy::{NewOrganization, NewWorkspace, OrganizationId, WorkspaceId},
     transport::grpc::GrpcConnector,
 };

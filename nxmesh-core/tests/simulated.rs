@@ -7,10 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use nxmesh_core::{
     Actor, IfMatch, MergePatch, Mesh, Secret,
-    gateway::{
-        Agent, AgentId, NewLocation, NewRegistrationToken, NewVirtualHost, VirtualHostId,
-        simulated::{Failing, SimulatedAgent},
-    },
+    gateway::{Agent, AgentId, NewLocation, NewRegistrationToken, NewVirtualHost, VirtualHostId},
+    simulated::{Failing, SimulatedAgent},
     store::memory::MemoryStore,
     tenancy::{NewOrganization, NewWorkspace},
     transport::in_process::InProcessConnector,
@@ -72,7 +70,7 @@ impl Given {
     }
 
     /// Waits until the control plane shows the agent so.
-    async fn until(&self, what: &str, so: impl Fn(&Agent) -> bool) -> Agent {
+    async fn until(&self, what: &str, so: impl Fn(&Agent) -> bool + Send + Sync) -> Agent {
         let look = async {
             loop {
                 let shown = self.mesh.gateway().agents().get(&self.actor, self.id).await.unwrap();

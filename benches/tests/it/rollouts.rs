@@ -9,7 +9,7 @@ use nxmesh_core::{
     conformance::postgres::Database,
     events::EventId,
     gateway::{
-        AgentId, AgentQuery, NewRollout, NewVirtualHost, NewWave, Rollout, RolloutState,
+        AgentId, AgentQuery, NewGates, NewRollout, NewVirtualHost, NewWave, Rollout, RolloutState,
         VirtualHostId, WaveState, link::Connector,
     },
     store::Stores,
@@ -57,7 +57,10 @@ impl Fleet {
         }
         let hosts = mesh.gateway().virtual_hosts();
         let host = hosts.create(&actor, workspace, files_host("first.example")).await?.id;
-        let staged = MergePatch::new(json!({"settings": {"delivery": "staged"}}))?;
+        // Agents see a change in it: all of them are sent just this revision.
+        let directives = json!({"charset": "utf-8"});
+        let settings = json!({"delivery": "staged", "nginx_directives": directives});
+        let staged = MergePatch::new(json!({"settings": settings}))?;
         let released =
             workspaces.update(&actor, workspace, &staged, &IfMatch::Any).await?.revision.0;
         let it = Self { mesh, stores, actor, workspace, host, agents: fleet, released };
@@ -85,7 +88,11 @@ impl Fleet {
     }
 
     async fn roll_out(&self, waves: Vec<NewWave>) -> Result<Rollout> {
-        let new = NewRollout { waves, message: "test".into(), ..NewRollout::default() };
+        self.roll_out_with(waves, NewGates::default()).await
+    }
+
+    async fn roll_out_with(&self, waves: Vec<NewWave>, gates: NewGates) -> Result<Rollout> {
+        let new = NewRollout { waves, gates, message: "test".into(), revision: None };
         Ok(self.mesh.gateway().rollouts().start(&self.actor, self.workspace, new).await?)
     }
 
@@ -196,6 +203,36 @@ async fn an_agent_that_cannot_serve_it_halts_the_rollout_and_all_go_back() -> Re
     fleet.until(&rollout, RolloutState::Completed).await?;
     fleet.converged().await?;
     assert_eq!(fleet.on(mended).len(), 8);
+    fleet.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_neither_serves_it_nor_fails_halts_the_rollout_at_its_deadline() -> Result<()>
+{
+    let fleet = Fleet::start(4).await?;
+    let (stuck, agent) = &fleet.agents[0];
+    agent.conduct(|it| it.apply_takes = Duration::from_secs(3600));
+    let revision = fleet.change("second.example").await?;
+    let wave = NewWave { agent_ids: Some(vec![stuck.to_string()]), ..NewWave::default() };
+    let gates = NewGates { deadline_seconds: 2, ..NewGates::default() };
+    let rollout = fleet.roll_out_with(vec![wave], gates).await?;
+    let halted = fleet.until(&rollout, RolloutState::Halted).await?;
+    assert_eq!(
+        halted.reason.context("a reason")?,
+        format!(
+            "deadline_seconds: 1 connected agents are not proven to serve revision {revision}, and \
+             for 2 seconds no other agent of the wave got there; agent 0"
+        )
+    );
+    assert_eq!(halted.waves[0].state, WaveState::TakenBack);
+    assert_eq!(halted.waves[1].state, WaveState::Waiting);
+    // What it was sent is under way. When it comes to that at last, it goes back too.
+    agent.conduct(|it| it.apply_takes = Duration::ZERO);
+    fleet.converged().await?;
+    let all_back = || async { fleet.on(fleet.released).len() == 4 };
+    wait_for("all to be back", PATIENCE, all_back).await?;
+    assert_eq!(fleet.told().await?, ["started", "wave_started", "halted"]);
     fleet.end().await;
     Ok(())
 }

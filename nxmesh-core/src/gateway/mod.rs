@@ -19,8 +19,6 @@ mod projection;
 mod revisions;
 mod rollout;
 mod selector;
-#[cfg(feature = "simulated")]
-pub mod simulated;
 mod snapshot;
 mod store;
 mod target;

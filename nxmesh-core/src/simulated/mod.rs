@@ -9,7 +9,8 @@
 //!
 //! use nxmesh_core::{
 //!     Actor, Mesh, Secret,
-//!     gateway::{NewRegistrationToken, simulated::SimulatedAgent},
+//!     gateway::NewRegistrationToken,
+//!     simulated::SimulatedAgent,
 //!     store::memory::MemoryStore,
 //!     tenancy::{NewOrganization, NewWorkspace},
 //!     transport::in_process::InProcessConnector,
