@@ -12,7 +12,6 @@ mod process;
 mod proxy;
 mod samples;
 mod server;
-mod simulated;
 mod times;
 
 pub use self::{
@@ -27,6 +26,6 @@ pub use self::{
     proxy::Proxy,
     samples::{agent_token, files_host},
     server::{MASTER_KEY, ServerProcess},
-    simulated::{Conduct, Confirmed, SimulatedAgent, SimulatedState},
     times::Times,
 };
+pub use nxmesh_core::simulated::{Confirmed, SimulatedAgent};

@@ -114,6 +114,6 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     let folders = own.ancestors().skip(1).take(3);
     let mut found = folders.map(|folder| folder.join(name)).filter(|path| path.is_file());
     found.next().with_context(|| {
-        format!("{name} is not built: run `cargo build --workspace`, or ./scripts/test")
+        format!("{name} is not built: run `cargo build --workspace --bins --examples`, or ./scripts/test")
     })
 }

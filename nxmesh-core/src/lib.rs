@@ -8,6 +8,8 @@
 //! [`gateway::GatewayStore`], [`events::EventStore`], [`LeaseStore`] and [`IdempotencyStore`] for a
 //! database, [`gateway::link`] for a transport, and
 //! run the suites in `conformance` (a cargo feature) on them.
+//!
+//! **To test what you embed it in**, there are agents without an nginx in `simulated` (a feature too).
 
 pub mod gateway;
 pub mod tenancy;
@@ -16,6 +18,8 @@ pub mod events;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 pub mod store;
 pub mod transport;
 

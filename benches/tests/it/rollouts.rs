@@ -9,7 +9,7 @@ use nxmesh_core::{
     conformance::postgres::Database,
     events::EventId,
     gateway::{
-        AgentId, AgentQuery, NewRollout, NewVirtualHost, NewWave, Rollout, RolloutState,
+        AgentId, AgentQuery, NewGates, NewRollout, NewVirtualHost, NewWave, Rollout, RolloutState,
         VirtualHostId, WaveState, link::Connector,
     },
     store::Stores,
@@ -57,7 +57,10 @@ impl Fleet {
         }
         let hosts = mesh.gateway().virtual_hosts();
         let host = hosts.create(&actor, workspace, files_host("first.example")).await?.id;
-        let staged = MergePatch::new(json!({"settings": {"delivery": "staged"}}))?;
+        // Agents see a change in it: all of them are sent just this revision.
+        let directives = json!({"charset": "utf-8"});
+        let settings = json!({"delivery": "staged", "nginx_directives": directives});
+        let staged = MergePatch::new(json!({"settings": settings}))?;
         let released =
             workspaces.update(&actor, workspace, &staged, &IfMatch::Any).await?.revision.0;
         let it = Self { mesh, stores, actor, workspace, host, agents: fleet, released };
@@ -77,6 +80,15 @@ impl Fleet {
         Ok(())
     }
 
+    /// Waits until all agents are on what is released: also who was about to take what no longer
+    /// is, which the control plane does not know yet.
+    async fn all_back(&self) -> Result<()> {
+        self.converged().await?;
+        let back = || async { self.on(self.released).len() == self.agents.len() };
+        wait_for("all agents to be back on what is released", PATIENCE, back).await?;
+        Ok(())
+    }
+
     /// Changes the virtual host; answers the revision.
     async fn change(&self, to: &str) -> Result<u64> {
         let hosts = self.mesh.gateway().virtual_hosts();
@@ -85,7 +97,11 @@ impl Fleet {
     }
 
     async fn roll_out(&self, waves: Vec<NewWave>) -> Result<Rollout> {
-        let new = NewRollout { waves, message: "test".into(), ..NewRollout::default() };
+        self.roll_out_with(waves, NewGates::default()).await
+    }
+
+    async fn roll_out_with(&self, waves: Vec<NewWave>, gates: NewGates) -> Result<Rollout> {
+        let new = NewRollout { waves, gates, message: "test".into(), revision: None };
         Ok(self.mesh.gateway().rollouts().start(&self.actor, self.workspace, new).await?)
     }
 
@@ -187,8 +203,7 @@ async fn an_agent_that_cannot_serve_it_halts_the_rollout_and_all_go_back() -> Re
     assert!(reason.contains("nginx: [emerg] simulated"), "{reason}");
     assert_eq!(halted.waves[0].state, WaveState::TakenBack);
     assert_eq!(halted.waves[2].state, WaveState::Waiting);
-    fleet.converged().await?;
-    assert_eq!(fleet.on(fleet.released).len(), 8, "all are on what was released");
+    fleet.all_back().await?;
     assert_eq!(fleet.told().await?.last().map(String::as_str), Some("halted"));
     // Mended, it goes through.
     let mended = fleet.change("good.example").await?;
@@ -196,6 +211,34 @@ async fn an_agent_that_cannot_serve_it_halts_the_rollout_and_all_go_back() -> Re
     fleet.until(&rollout, RolloutState::Completed).await?;
     fleet.converged().await?;
     assert_eq!(fleet.on(mended).len(), 8);
+    fleet.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_neither_serves_it_nor_fails_halts_the_rollout_at_its_deadline() -> Result<()>
+{
+    let fleet = Fleet::start(4).await?;
+    let (stuck, agent) = &fleet.agents[0];
+    agent.conduct(|it| it.apply_takes = Duration::from_secs(3600));
+    let revision = fleet.change("second.example").await?;
+    let wave = NewWave { agent_ids: Some(vec![stuck.to_string()]), ..NewWave::default() };
+    let gates = NewGates { deadline_seconds: 2, ..NewGates::default() };
+    let rollout = fleet.roll_out_with(vec![wave], gates).await?;
+    let halted = fleet.until(&rollout, RolloutState::Halted).await?;
+    assert_eq!(
+        halted.reason.context("a reason")?,
+        format!(
+            "deadline_seconds: 1 connected agents are not proven to serve revision {revision}, and \
+             for 2 seconds no other agent of the wave got there; agent 0"
+        )
+    );
+    assert_eq!(halted.waves[0].state, WaveState::TakenBack);
+    assert_eq!(halted.waves[1].state, WaveState::Waiting);
+    // What it was sent is under way. When it comes to that at last, it goes back too.
+    agent.conduct(|it| it.apply_takes = Duration::ZERO);
+    fleet.all_back().await?;
+    assert_eq!(fleet.told().await?, ["started", "wave_started", "halted"]);
     fleet.end().await;
     Ok(())
 }
@@ -217,7 +260,7 @@ async fn answers_that_fail_as_they_did_not_before_halt_the_rollout() -> Result<(
         known
     };
     wait_for("the figures to be known", PATIENCE, known).await?;
-    let revision = fleet.change("second.example").await?;
+    fleet.change("second.example").await?;
     let rollout = fleet.roll_out(vec![percent(25, 600)]).await?;
     let canary = rollout.waves[0].members.iter().flatten().copied().next().context("a canary")?;
     let soaking = || async {
@@ -240,8 +283,7 @@ async fn answers_that_fail_as_they_did_not_before_halt_the_rollout() -> Result<(
     let reason = halted.reason.context("a reason")?;
     assert!(reason.starts_with("max_5xx_percent: 400 of 2000 answers"), "{reason}");
     assert!(reason.contains("100 of 1000 had before: 10.0 % more"), "{reason}");
-    fleet.converged().await?;
-    assert_eq!((fleet.on(revision).len(), fleet.on(fleet.released).len()), (0, 4));
+    fleet.all_back().await?;
     fleet.end().await;
     Ok(())
 }
@@ -286,8 +328,7 @@ async fn a_rollout_is_paused_resumed_and_aborted_and_the_absent_hold_nothing_up(
     wait_for("the absent to have it", PATIENCE, back).await?;
     let aborted = fleet.mesh.gateway().rollouts().abort(&fleet.actor, rollout.id).await?;
     assert_eq!(aborted.state, RolloutState::Aborted);
-    fleet.converged().await?;
-    assert_eq!(fleet.on(fleet.released).len(), 4);
+    fleet.all_back().await?;
     let told = fleet.told().await?;
     assert!(
         told.starts_with(&["started", "wave_started", "paused", "resumed"].map(str::to_owned)),

@@ -212,6 +212,7 @@ pub fn rollout(of: WorkspaceId, revision: u64) -> Rollout {
         members,
         started_at: Some(at(1)),
         soaking_since: None,
+        waiting_since: Some(at(1)),
         finished_at: None,
         figures: WaveFigures { new_5xx_percent: Some(0.25), ..WaveFigures::default() },
     };
@@ -228,7 +229,12 @@ pub fn rollout(of: WorkspaceId, revision: u64) -> Rollout {
             wave(WaveAgents::AgentIds(vec![id(), id()]), Some(vec![id()])),
             wave(WaveAgents::Rest, None),
         ],
-        gates: Gates { max_failed_applies: 1, max_5xx_percent: 0.1, min_requests: 2 },
+        gates: Gates {
+            max_failed_applies: 1,
+            max_5xx_percent: 0.1,
+            min_requests: 2,
+            deadline_seconds: 3,
+        },
         started_by: id(),
         version: 1,
         created_at: at(1),

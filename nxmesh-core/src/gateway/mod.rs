@@ -62,9 +62,9 @@ pub use self::{
     reports::{MAX_QUARANTINED, Quarantined, VirtualHostState, VirtualHostStatus},
     revisions::Revisions,
     rollout::{
-        DeliveryRecord, Gates, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout,
-        NewWave, Rollout, RolloutId, RolloutMark, RolloutState, Rollouts, Wave, WaveAgents,
-        WaveFigures, WaveState,
+        DeliveryRecord, Gates, MAX_DEADLINE_SECONDS, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES,
+        NewGates, NewRollout, NewWave, Rollout, RolloutId, RolloutMark, RolloutState, Rollouts,
+        Wave, WaveAgents, WaveFigures, WaveState,
     },
     selector::{LabelSelector, MAX_SELECTOR_BYTES},
     snapshot::Snapshot,

@@ -1,5 +1,7 @@
 //! What halts a rollout: pure.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::{Gates, Rollout, Wave, WaveFigures, fleet_view::AgentView};
 use crate::gateway::Answered;
 
@@ -41,7 +43,11 @@ fn new_5xx_percent(gates: &Gates, before: Answered, since: Answered) -> Option<f
 }
 
 /// Why a rollout must not go on, by the waves that were started and their agents.
-pub(super) fn closed(rollout: &Rollout, started: &[(&Wave, Vec<&AgentView>)]) -> Option<String> {
+pub(super) fn closed(
+    rollout: &Rollout,
+    started: &[(&Wave, Vec<&AgentView>)],
+    now: DateTime<Utc>,
+) -> Option<String> {
     let Rollout { revision, gates, .. } = rollout;
     let failures = started.iter().flat_map(|(wave, members)| {
         members.iter().filter_map(|it| it.failed_in(*revision, wave).map(|failed| (*it, failed)))
@@ -80,5 +86,32 @@ pub(super) fn closed(rollout: &Rollout, started: &[(&Wave, Vec<&AgentView>)]) ->
             ));
         }
     }
-    None
+    started.iter().find_map(|(wave, members)| overdue(rollout, wave, members, now))
+}
+
+/// Why a wave must not wait any longer: neither is it there, nor does it get any further.
+fn overdue(
+    rollout: &Rollout,
+    wave: &Wave,
+    members: &[&AgentView],
+    now: DateTime<Utc>,
+) -> Option<String> {
+    let Rollout { revision, gates: Gates { deadline_seconds, .. }, .. } = rollout;
+    let since = wave.waiting_since?;
+    let last = members.iter().filter(|it| it.moved_in(wave)).filter_map(|it| it.verified_at).max();
+    let since = last.map_or(since, |it| it.max(since));
+    let deadline = TimeDelta::seconds(i64::try_from(*deadline_seconds).unwrap_or(i64::MAX));
+    let awaited: Vec<_> = members.iter().filter(|it| it.connected && !it.verified).collect();
+    if awaited.is_empty() || now < since + deadline {
+        return None;
+    }
+    let named = awaited.iter().take(MAX_NAMED).map(|it| match it.failed_in(*revision, wave) {
+        Some(failed) => format!("{}: {}", it.name, failed.error),
+        None => it.name.clone(),
+    });
+    let (count, named) = (awaited.len(), named.collect::<Vec<_>>().join("; "));
+    Some(format!(
+        "deadline_seconds: {count} connected agents are not proven to serve revision {revision}, and \
+         for {deadline_seconds} seconds no other agent of the wave got there; {named}"
+    ))
 }

@@ -24,7 +24,9 @@ pub(super) use self::{
 };
 pub use self::{
     delivery::{DeliveryRecord, RolloutMark},
-    new::{MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout, NewWave},
+    new::{
+        MAX_DEADLINE_SECONDS, MAX_GATE, MAX_SOAK_SECONDS, MAX_WAVES, NewGates, NewRollout, NewWave,
+    },
     rollouts::Rollouts,
     types::{Gates, Rollout, RolloutId, RolloutState, Wave, WaveAgents, WaveFigures, WaveState},
 };

@@ -11,6 +11,8 @@ use crate::{
 pub const MAX_WAVES: usize = 20;
 /// For how long a wave may soak: a week.
 pub const MAX_SOAK_SECONDS: u64 = 7 * 24 * 3600;
+/// For how long a wave may wait for its agents: a week.
+pub const MAX_DEADLINE_SECONDS: u64 = 7 * 24 * 3600;
 
 /// The largest number in a gate.
 pub const MAX_GATE: u64 = 1_000_000;
@@ -66,11 +68,18 @@ pub struct NewGates {
     pub max_5xx_percent: f64,
     /// See [`Gates::min_requests`]: 1,000,000 at most.
     pub min_requests: u64,
+    /// See [`Gates::deadline_seconds`]: 1 second to a week.
+    pub deadline_seconds: u64,
 }
 
 impl Default for NewGates {
     fn default() -> Self {
-        Self { max_failed_applies: 0, max_5xx_percent: 5.0, min_requests: 20 }
+        Self {
+            max_failed_applies: 0,
+            max_5xx_percent: 5.0,
+            min_requests: 20,
+            deadline_seconds: Gates::DEADLINE_SECONDS,
+        }
     }
 }
 
@@ -98,7 +107,8 @@ impl NewRollout {
         for (index, wave) in waves.into_iter().enumerate() {
             parsed.extend(wave.parse(&at.index(index), &mut problems));
         }
-        let NewGates { max_failed_applies, max_5xx_percent, min_requests } = gates;
+        let NewGates { max_failed_applies, max_5xx_percent, min_requests, deadline_seconds } =
+            gates;
         let at = root.field("gates");
         if !(0.0..=100.0).contains(&max_5xx_percent) {
             let message = "must be from 0 to 100";
@@ -112,7 +122,11 @@ impl NewRollout {
                 problems.add(&at.field(name), FieldCode::OutOfRange, message);
             }
         }
-        let gates = Gates { max_failed_applies, max_5xx_percent, min_requests };
+        if !(1..=MAX_DEADLINE_SECONDS).contains(&deadline_seconds) {
+            let message = format!("must be from 1 to {MAX_DEADLINE_SECONDS}");
+            problems.add(&at.field("deadline_seconds"), FieldCode::OutOfRange, message);
+        }
+        let gates = Gates { max_failed_applies, max_5xx_percent, min_requests, deadline_seconds };
         problems.finish(RolloutPlan { revision, waves: parsed, gates, message })
     }
 }
@@ -187,6 +201,8 @@ mod tests {
             json!({"message": "m", "waves": [{"percent": 100, "soak_seconds": MAX_SOAK_SECONDS}]}),
             json!({"message": "m", "waves": [{"agent_ids": ids(MAX_NAMED_AGENTS)}]}),
             json!({"message": "m", "gates": {"max_5xx_percent": 0}}),
+            json!({"message": "m", "gates": {"deadline_seconds": 1}}),
+            json!({"message": "m", "gates": {"deadline_seconds": MAX_DEADLINE_SECONDS}}),
         ];
         let parse = |body: Value| {
             serde_json::from_value::<NewRollout>(body).unwrap().parse().map_err(|error| {
@@ -223,6 +239,11 @@ mod tests {
             (
                 json!({"message": "m", "gates": {"max_failed_applies": MAX_GATE + 1}}),
                 "gates.max_failed_applies",
+            ),
+            (json!({"message": "m", "gates": {"deadline_seconds": 0}}), "gates.deadline_seconds"),
+            (
+                json!({"message": "m", "gates": {"deadline_seconds": MAX_DEADLINE_SECONDS + 1}}),
+                "gates.deadline_seconds",
             ),
         ];
         for (body, field) in bad {

@@ -90,7 +90,7 @@ impl Rollouts {
             if it.state != RolloutState::Running {
                 return Err(wrong(it.state, "only one that is running can be paused"));
             }
-            it.state = RolloutState::Paused;
+            it.pause();
             Ok(())
         })
         .await
@@ -185,6 +185,7 @@ impl Rollouts {
             members: None,
             started_at: None,
             soaking_since: None,
+            waiting_since: None,
             finished_at: None,
             figures: WaveFigures::default(),
         };

@@ -57,7 +57,7 @@ pub(in crate::gateway) fn step(
     }
     let mut next = rollout.clone();
     let mut told = Vec::new();
-    if let Some(reason) = closed(&next, &started(&next, fleet)) {
+    if let Some(reason) = closed(&next, &started(&next, fleet), now) {
         next = live(&next, fleet);
         take_back(&mut next, RolloutState::Halted, reason, now);
         told.push(Told::Halted);
@@ -106,8 +106,10 @@ fn go_on(rollout: &mut Rollout, fleet: &[AgentView], now: DateTime<Utc>, told: &
         let converged = figures.converging == 0;
         let wave = &mut rollout.waves[at];
         if !converged {
+            wave.waiting_since.get_or_insert(now);
             return;
         }
+        wave.waiting_since = None;
         let since = *wave.soaking_since.get_or_insert(now);
         wave.state = WaveState::Soaking;
         let soak = TimeDelta::seconds(i64::try_from(wave.soak_seconds).unwrap_or(i64::MAX));
@@ -143,7 +145,10 @@ fn start_wave(
     wave.members = members;
     wave.state = WaveState::Converging;
     wave.started_at = Some(now);
-    rollout.waves[at].figures = figures_of(rollout, at, fleet);
+    let figures = figures_of(rollout, at, fleet);
+    let wave = &mut rollout.waves[at];
+    wave.waiting_since = (figures.converging > 0).then_some(now);
+    wave.figures = figures;
     told.push(Told::WaveStarted(at));
 }
 

@@ -35,6 +35,7 @@ fn rollout(waves: &[(WaveAgents, u64)]) -> Rollout {
         members: None,
         started_at: None,
         soaking_since: None,
+        waiting_since: None,
         finished_at: None,
         figures: WaveFigures::default(),
     };
@@ -48,7 +49,12 @@ fn rollout(waves: &[(WaveAgents, u64)]) -> Rollout {
         state: RolloutState::Running,
         reason: None,
         waves: waves.iter().cloned().chain([(WaveAgents::Rest, 0)]).map(wave).collect(),
-        gates: Gates { max_failed_applies: 0, max_5xx_percent: 5.0, min_requests: 20 },
+        gates: Gates {
+            max_failed_applies: 0,
+            max_5xx_percent: 5.0,
+            min_requests: 20,
+            deadline_seconds: Gates::DEADLINE_SECONDS,
+        },
         started_by: id(1),
         version: 1,
         created_at: at(0),
@@ -120,7 +126,8 @@ fn a_wave_soaks_once_all_that_are_connected_have_it_and_the_next_follows() {
     assert!(step(&it, &fleet, at(61)).is_none(), "it soaks");
     // One that comes back holds it up until it has it.
     fleet[1].connected = true;
-    assert!(step(&it, &fleet, at(62)).is_none());
+    assert!(told(step(&it, &fleet, at(62)), &mut it).is_empty());
+    assert_eq!(it.waves[0].waiting_since, Some(at(62)));
     verify(&mut fleet[1], 63);
     let now = told(step(&it, &fleet, at(63)), &mut it);
     assert_eq!(now, [Told::WaveFinished(0), Told::WaveStarted(1)]);
@@ -229,11 +236,78 @@ fn nothing_happens_while_it_is_paused() {
     let mut fleet: Vec<_> = (0..2).map(agent).collect();
     let mut it = rollout(&[(ids(&[0]), 0)]);
     start(&mut it, &fleet, at(0));
-    it.state = RolloutState::Paused;
+    it.pause();
     verify(&mut fleet[0], 1);
     fleet[0].nginx_down = true;
     assert!(step(&it, &fleet, at(100)).is_none());
     assert_eq!((serves(&it, id(0)), serves(&it, id(1))), (NEW, OLD));
+}
+
+#[test]
+fn a_wave_that_gets_no_further_is_taken_back_at_its_deadline() {
+    let mut fleet: Vec<_> = (0..4).map(agent).collect();
+    fleet[2].connected = false;
+    let mut it = rollout(&[(ids(&[0, 1, 2]), 60)]);
+    it.gates.deadline_seconds = 10;
+    start(&mut it, &fleet, at(0));
+    assert_eq!(it.waves[0].waiting_since, Some(at(0)));
+    assert!(step(&it, &fleet, at(9)).is_none());
+    // Whoever gets there gives the others as long again.
+    verify(&mut fleet[0], 9);
+    assert!(step(&it, &fleet, at(18)).is_none());
+    let halted = told(step(&it, &fleet, at(19)), &mut it);
+    assert_eq!((halted.as_slice(), it.state), (&[Told::Halted][..], RolloutState::Halted));
+    let reason = it.reason.unwrap();
+    assert_eq!(
+        reason,
+        "deadline_seconds: 1 connected agents are not proven to serve revision 7, and for 10 \
+         seconds no other agent of the wave got there; agent-1"
+    );
+}
+
+#[test]
+fn a_wave_waits_for_the_connected_only_and_anew_for_who_comes_back() {
+    let mut fleet: Vec<_> = (0..2).map(agent).collect();
+    let mut it = rollout(&[(ids(&[0, 1]), 1000)]);
+    (it.gates.deadline_seconds, it.gates.max_failed_applies) = (10, 9);
+    start(&mut it, &fleet, at(0));
+    verify(&mut fleet[0], 1);
+    fleet[1].connected = false;
+    told(step(&it, &fleet, at(2)), &mut it);
+    assert_eq!((it.waves[0].state, it.waves[0].waiting_since), (WaveState::Soaking, None));
+    assert!(step(&it, &fleet, at(500)).is_none(), "the absent hold nothing up");
+    fleet[1].connected = true;
+    fleet[1].failed = Some(failure(NEW, 499, "no port"));
+    assert!(told(step(&it, &fleet, at(500)), &mut it).is_empty());
+    assert!(step(&it, &fleet, at(509)).is_none());
+    assert_eq!(told(step(&it, &fleet, at(510)), &mut it), [Told::Halted]);
+    let reason = it.reason.unwrap();
+    assert!(
+        reason.starts_with("deadline_seconds: ") && reason.ends_with("agent-1: no port"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_pause_stops_the_clock_of_a_wave() {
+    let fleet = [agent(0)];
+    let mut it = rollout(&[]);
+    it.gates.deadline_seconds = 10;
+    start(&mut it, &fleet, at(0));
+    it.pause();
+    assert!(step(&it, &fleet, at(1000)).is_none());
+    it.state = RolloutState::Running;
+    assert!(told(step(&it, &fleet, at(1000)), &mut it).is_empty());
+    assert!(step(&it, &fleet, at(1009)).is_none());
+    assert_eq!(told(step(&it, &fleet, at(1010)), &mut it), [Told::Halted]);
+}
+
+#[test]
+fn what_was_stored_before_there_were_deadlines_has_the_usual_one() {
+    let mut stored = serde_json::to_value(rollout(&[])).unwrap();
+    stored["gates"].as_object_mut().unwrap().remove("deadline_seconds");
+    stored["waves"][0].as_object_mut().unwrap().remove("waiting_since");
+    assert_eq!(serde_json::from_value::<Rollout>(stored).unwrap(), rollout(&[]));
 }
 
 /// Something that happens to a fleet or to its rollout.
@@ -287,6 +361,10 @@ struct World {
     fleet: BTreeMap<usize, AgentView>,
     rollout: Rollout,
     now: i64,
+    /// The wave that waits for an agent, and since when it is seen to.
+    waits: Option<(usize, i64)>,
+    /// For how long it had got no further when it was last looked at.
+    waited: i64,
 }
 
 impl World {
@@ -297,9 +375,12 @@ impl World {
         match it {
             Happens::Look => {
                 let fleet: Vec<_> = self.fleet.values().cloned().collect();
+                self.wait();
+                self.waited = self.got_no_further_for();
                 if let Some((next, _)) = step(&self.rollout, &fleet, at(now)) {
                     self.rollout = next;
                 }
+                self.wait();
             }
             Happens::Verify(number) => {
                 let new = on(&self.rollout, *number) == NEW;
@@ -329,7 +410,8 @@ impl World {
                 it.answered_since = Answered { requests: *all, responses_5xx: *all.min(bad) };
             }),
             Happens::Pause if self.rollout.state == RolloutState::Running => {
-                self.rollout.state = RolloutState::Paused;
+                self.rollout.pause();
+                self.waits = None;
             }
             Happens::Resume if self.rollout.state == RolloutState::Paused => {
                 self.rollout.state = RolloutState::Running;
@@ -338,6 +420,40 @@ impl World {
                 take_back(&mut self.rollout, RolloutState::Aborted, String::new(), at(now));
             }
             Happens::Pause | Happens::Resume | Happens::Abort => {}
+        }
+    }
+
+    /// Notes whether a wave is waited for.
+    fn wait(&mut self) {
+        if self.rollout.state != RolloutState::Running {
+            return;
+        }
+        let wave = self.rollout.current().unwrap();
+        let current = self.current();
+        let awaited = |it: &AgentView| current.contains(&it.id) && it.connected && !it.verified;
+        self.waits = match self.waits.filter(|it| it.0 == wave) {
+            _ if !self.fleet.values().any(awaited) => None,
+            None => Some((wave, self.now)),
+            since => since,
+        };
+    }
+
+    fn got_no_further_for(&self) -> i64 {
+        let Some((_, since)) = self.waits else { return 0 };
+        let current = self.current();
+        let there = self.fleet.values().filter(|it| current.contains(&it.id) && it.verified);
+        let last = there.filter_map(|it| it.verified_at).map(|it| it.timestamp()).max();
+        self.now - last.map_or(since, |it| it.max(since))
+    }
+
+    /// The agents of the wave that is under way.
+    fn current(&self) -> BTreeSet<AgentId> {
+        let Some(at) = self.rollout.current() else { return BTreeSet::new() };
+        let ids = |wave: &Wave| wave.members.clone().unwrap_or_default();
+        let earlier: BTreeSet<_> = self.rollout.waves[..at].iter().flat_map(ids).collect();
+        match &self.rollout.waves[at].members {
+            Some(members) => members.iter().copied().collect(),
+            None => (0..12).map(id).filter(|it| !earlier.contains(it)).collect(),
         }
     }
 
@@ -357,11 +473,15 @@ proptest! {
         waves in waves(),
         first in prop::collection::btree_set(0..12_usize, 0..12),
         all in prop::collection::vec(happens(), 0..60),
+        deadline in 3..40_u64,
     ) {
         let fleet: BTreeMap<_, _> = first.into_iter().map(|it| (it, agent(it))).collect();
-        let mut world = World { fleet, rollout: rollout(&waves), now: 0 };
+        let rollout = rollout(&waves);
+        let mut world = World { fleet, rollout, now: 0, waits: None, waited: 0 };
+        world.rollout.gates.deadline_seconds = deadline;
         let begin: Vec<_> = world.fleet.values().cloned().collect();
         start(&mut world.rollout, &begin, at(0));
+        world.wait();
         let mut reached = world.reached();
         for it in &all {
             let before = world.rollout.clone();
@@ -393,6 +513,12 @@ proptest! {
                     prop_assert!(states().skip(current + 1).all(|it| it == WaveState::Waiting));
                 }
             }
+            // A wave that gets no further ends at its deadline, and not before.
+            let looked = matches!(it, Happens::Look) && before.state == RolloutState::Running;
+            let overdue = world.waited >= i64::try_from(deadline).unwrap();
+            let halted = rollout.reason.as_deref().is_some_and(|it| it.starts_with("deadline"));
+            prop_assert!(!looked || overdue || !halted, "halted after {}", world.waited);
+            prop_assert!(!looked || !overdue || !rollout.state.is_under_way(), "waits for ever");
             if !before.state.is_under_way() {
                 prop_assert_eq!(rollout, &before, "what is over stays as it is");
             }

@@ -81,6 +81,9 @@ pub struct Wave {
     pub started_at: Option<DateTime<Utc>>,
     /// Since when all of its connected agents are proven to serve the revision.
     pub soaking_since: Option<DateTime<Utc>>,
+    /// Since when it waits for a connected agent that is not proven to serve the revision; nothing
+    /// while there is none, and while the rollout is paused.
+    pub waiting_since: Option<DateTime<Utc>>,
     /// When it was finished.
     pub finished_at: Option<DateTime<Utc>>,
     /// How its agents are; as they were last, once the rollout is over.
@@ -156,6 +159,21 @@ pub struct Gates {
     pub max_5xx_percent: f64,
     /// How many answers it takes to judge by.
     pub min_requests: u64,
+    /// For how many seconds a wave may wait for connected agents that are not proven to serve the
+    /// revision, without another one of the wave getting there; anew when the rollout is resumed.
+    // Rollouts that were stored before there was a deadline have the usual one.
+    #[serde(default = "Gates::usual_deadline")]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub deadline_seconds: u64,
+}
+
+impl Gates {
+    /// How long a wave may wait unless a caller says otherwise.
+    pub const DEADLINE_SECONDS: u64 = 600;
+
+    const fn usual_deadline() -> u64 {
+        Self::DEADLINE_SECONDS
+    }
 }
 
 impl Rollout {
@@ -169,6 +187,14 @@ impl Rollout {
     pub(crate) fn current(&self) -> Option<usize> {
         let under_way = |it: &Wave| matches!(it.state, WaveState::Converging | WaveState::Soaking);
         self.waves.iter().position(under_way)
+    }
+
+    /// Takes it no further until it is resumed. Its wave then waits anew.
+    pub(crate) fn pause(&mut self) {
+        self.state = RolloutState::Paused;
+        for wave in &mut self.waves {
+            wave.waiting_since = None;
+        }
     }
 }
 

@@ -22,6 +22,15 @@ pub(super) struct World {
     host: String,
     /// The revision that is gone back to.
     base: u64,
+    /// Where delivery is staged, and an agent there.
+    staged: Staged,
+}
+
+#[derive(Default)]
+struct Staged {
+    workspace: String,
+    agent: String,
+    revision: u64,
 }
 
 /// What is sent where.
@@ -49,6 +58,7 @@ enum Kind {
     Changes,
     ApiKey,
     Member,
+    Rollout,
 }
 
 /// What came of a body that was accepted.
@@ -72,6 +82,7 @@ impl World {
             upstream: String::new(),
             host: String::new(),
             base: 0,
+            staged: Staged::default(),
             server,
         };
         let token = json!({"name": "agent", "labels": {"env": "prod"}});
@@ -87,7 +98,24 @@ impl World {
         let host = world.made(&path, host).await;
         world.host = id(&host);
         world.base = world.newest().await;
+        world.staged = world.staged().await;
         world
+    }
+
+    async fn staged(&self) -> Staged {
+        let path = format!("/v1/organizations/{}/workspaces", self.organization);
+        let workspace =
+            json!({"name": "Staged", "slug": "staged", "settings": {"delivery": "staged"}});
+        let workspace = id(&self.made(&path, workspace).await);
+        let path = format!("/v1/workspaces/{workspace}/agents/tokens");
+        let agent = self.made(&path, json!({"name": "staged"})).await;
+        let path = format!("/v1/workspaces/{workspace}/virtual-hosts");
+        let host = json!({
+            "name": "staged", "server_name": "staged.example", "listen_port": 80,
+            "locations": [{"path": "/", "root": "/srv"}],
+        });
+        let revision = self.made(&path, host).await["revision"].as_u64().unwrap();
+        Staged { workspace, agent: agent["agent_id"].as_str().unwrap().to_owned(), revision }
     }
 
     async fn made(&self, path: &str, body: Value) -> Value {
@@ -209,7 +237,28 @@ impl World {
             },
             subject("API key", "/v1/api-keys".into(), Kind::ApiKey, vec![key]),
             subject("member", in_organization("members"), Kind::Member, vec![member]),
+            subject(
+                "rollout",
+                format!("/v1/workspaces/{}/rollouts", self.staged.workspace),
+                Kind::Rollout,
+                vec![self.rollout()],
+            ),
         ]
+    }
+
+    fn rollout(&self) -> Value {
+        json!({
+            "revision": self.staged.revision, "message": "new cache settings",
+            "waves": [
+                {"selector": "tier in (canary),!old", "soak_seconds": 600},
+                {"agent_ids": [self.staged.agent], "soak_seconds": 60},
+                {"percent": 25, "soak_seconds": 1800},
+            ],
+            "gates": {
+                "max_failed_applies": 1, "max_5xx_percent": 2.5, "min_requests": 20,
+                "deadline_seconds": 300,
+            },
+        })
     }
 
     fn changes(&self) -> Value {
@@ -299,6 +348,15 @@ impl Subject {
                 world.gone(&format!("{}/{}", self.path, made["user_id"].as_str().unwrap())).await;
                 (made.clone(), None)
             }
+            Kind::Rollout => {
+                let path = format!("/v1/rollouts/{}", id(made));
+                let kept = world.shown(&path).await;
+                let over = world.server.send(Method::POST, &format!("{path}/abort"), None).await;
+                // Nobody holds up one that does not soak: it may be completed by now.
+                assert!([200, 409].contains(&over.status.as_u16()), "{}", over.body);
+                // What is in it is nothing that nginx reads.
+                (as_sent(kept), None)
+            }
         };
         Seen { kept, files }
     }
@@ -313,6 +371,17 @@ impl Subject {
             _ => false,
         }
     }
+}
+
+/// A rollout in the form of the body that it was made of.
+fn as_sent(mut rollout: Value) -> Value {
+    let waves = rollout["waves"].as_array_mut().unwrap();
+    assert_eq!(waves.pop().unwrap()["which"], "rest");
+    for wave in waves {
+        let which = wave["which"].take();
+        wave.as_object_mut().unwrap().extend(which.as_object().unwrap().clone());
+    }
+    rollout
 }
 
 fn id(object: &Value) -> String {
