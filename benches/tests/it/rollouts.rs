@@ -229,7 +229,7 @@ async fn an_agent_that_neither_serves_it_nor_fails_halts_the_rollout_at_its_dead
     assert_eq!(
         halted.reason.context("a reason")?,
         format!(
-            "deadline_seconds: 1 connected agents are not proven to serve revision {revision}, and \
+            "deadline_seconds: 1 agents are not proven to serve revision {revision}, and \
              for 2 seconds no other agent of the wave got there; agent 0"
         )
     );

@@ -137,6 +137,12 @@ async fn a_port_that_somebody_took_meanwhile_is_told_and_served_again_when_it_is
     let (mut server, registration) = agent.accept().await;
     // It is not proven, so whatever the server wants is sent again, and its fate told.
     assert_ne!(registration.config_checksum, "sum2");
+    // It holds back what it cannot serve, and tells that by itself.
+    let held = server.find(|message| match message {
+        AgentMessage::ConfigStatus(it) => (it.quarantined_total > 0).then_some(it.status),
+        _ => None,
+    });
+    assert_eq!(held.await, Success);
     let (steps, reason) = server.apply(&strict(&config(2, port, "two"))).await;
     assert_eq!(steps.last(), Some(&RolledBack));
     assert!(reason.contains("(98: "), "{reason}");

@@ -237,8 +237,9 @@ impl Session {
                 let desired = desired.map(|it| ConfigState::of(&it, now));
                 self.about.lagging(&self.status.convergence(desired), now)
             }
-            Tell::Converged => {
-                let after = now - behind_since.unwrap_or(now);
+            Tell::Converged(here) => {
+                let in_all = behind_since.and_then(|it| (now - it).to_std().ok());
+                let after = here.max(in_all.unwrap_or_default());
                 self.about.converged(self.status.serving.as_ref(), after, now)
             }
         };

@@ -223,6 +223,7 @@ impl AgentStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::NginxState;
 
     fn answered(requests: u64, responses_5xx: u64) -> Answered {
         Answered { requests, responses_5xx }
@@ -234,6 +235,42 @@ mod tests {
         assert_eq!(answered(10, 2).since(answered(10, 2)), answered(0, 0));
         assert_eq!(answered(3, 2).since(answered(10, 2)), answered(3, 2));
         assert_eq!(answered(10, 0).since(answered(10, 2)), answered(10, 0));
+    }
+
+    #[test]
+    fn answers_are_counted_over_restarts_of_the_agent_and_by_content() {
+        let now = DateTime::UNIX_EPOCH;
+        let mut status = AgentStatus::default();
+        let health = |requests| AgentHealth {
+            nginx_status: NginxState::Running,
+            nginx_uptime_seconds: 0,
+            active_connections: 0,
+            requests_per_second: 0.0,
+            cpu_percent: 0.0,
+            memory_used_mb: 0,
+            config_version: RevisionNumber(1),
+            draining_workers: 0,
+            requests: Some(requests),
+            responses_5xx: 0,
+            messages_dropped: 0,
+        };
+        let serves = |checksum: &str| {
+            Some(ConfigVersion { version: RevisionNumber(1), checksum: checksum.to_owned() })
+        };
+        status.serves(serves("a"), now);
+        status.reports(health(100));
+        // It is started anew, and it is not known for a moment what it serves.
+        status.serves(None, now);
+        status.reports(health(5));
+        status.serves(serves("a-held"), now);
+        assert_eq!(status.answered_since(), answered(105, 0));
+        status.reports(health(200));
+        assert_eq!(status.answered_since(), answered(300, 0));
+        status.serves(serves("b"), now);
+        assert_eq!(
+            (status.answered_since(), status.delivered.answered_before),
+            (answered(0, 0), answered(300, 0))
+        );
     }
 
     #[test]

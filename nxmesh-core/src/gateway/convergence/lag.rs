@@ -19,8 +19,8 @@ pub(crate) struct Lag {
 pub(crate) enum Tell {
     /// It has been behind for too long.
     Lagging,
-    /// It has caught up after that.
-    Converged,
+    /// It has caught up after that; so long it was behind on this connection.
+    Converged(Duration),
 }
 
 impl Lag {
@@ -38,8 +38,8 @@ impl Lag {
             self.told |= late;
             return late.then_some(Tell::Lagging);
         }
-        self.since.take()?;
-        std::mem::take(&mut self.told).then_some(Tell::Converged)
+        let since = self.since.take()?;
+        std::mem::take(&mut self.told).then(|| Tell::Converged(now.duration_since(since)))
     }
 
     /// When to look again, should nothing happen.
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(lag.look(true, begin + PATIENCE), Some(Tell::Lagging));
         assert_eq!((lag.look(true, begin + PATIENCE * 2), lag.due()), (None, None));
         let over = lag.look(false, begin + PATIENCE * 3);
-        assert_eq!(over, Some(Tell::Converged));
+        assert_eq!(over, Some(Tell::Converged(PATIENCE * 3)));
         assert_eq!(lag.look(false, begin + PATIENCE * 4), None);
     }
 
@@ -91,7 +91,8 @@ mod tests {
         let begin = Instant::now() + PATIENCE;
         let mut lag = Lag::new(true, begin);
         assert_eq!(lag.look(true, begin + PATIENCE), None);
-        assert_eq!(lag.look(false, begin + PATIENCE), Some(Tell::Converged));
+        let over = lag.look(false, begin + PATIENCE);
+        assert_eq!(over, Some(Tell::Converged(PATIENCE)));
         let mut lag = Lag::new(false, begin);
         assert_eq!(lag.look(true, begin + PATIENCE * 9), None, "it has just come");
     }

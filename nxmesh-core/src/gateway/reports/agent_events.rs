@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -127,13 +127,13 @@ impl About {
     pub(crate) fn converged(
         self,
         serves: Option<&ConfigVersion>,
-        behind_for: TimeDelta,
+        behind_for: Duration,
         now: DateTime<Utc>,
     ) -> NewEvent {
         let data = json!({
             "revision": serves.map(|it| it.version),
             "checksum": serves.map(|it| it.checksum.as_str()),
-            "behind_seconds": behind_for.num_seconds().max(0),
+            "behind_seconds": behind_for.as_secs(),
         });
         self.event(EventType::AGENT_CONVERGED, data, now)
     }

@@ -180,6 +180,48 @@ fn serving(version: RevisionNumber, checksum: &str) -> Option<ConfigVersion> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::ServedKind;
+
+    #[test]
+    fn what_was_held_back_before_is_no_new_failure() {
+        let now = DateTime::UNIX_EPOCH;
+        let mut status = AgentStatus::default();
+        let update = ConfigUpdate {
+            config_id: "7-a".into(),
+            version: RevisionNumber(7),
+            checksum: "a".into(),
+            projection: Default::default(),
+            drift: Default::default(),
+        };
+        let held = |id| Quarantined {
+            kind: ServedKind::VirtualHost,
+            id,
+            name: "shop".into(),
+            field: String::new(),
+            error: "no".into(),
+            running_revision: None,
+        };
+        let (one, two) = (held(uuid::Uuid::from_u128(1)), held(uuid::Uuid::from_u128(2)));
+        let mut note = |quarantined: &[Quarantined]| {
+            let report = ConfigStatus {
+                checksum: update.checksum_without("held"),
+                quarantined: quarantined.to_vec(),
+                quarantined_total: u32::try_from(quarantined.len()).unwrap(),
+                ..ConfigStatus::of(&update, ApplyStatus::Success, now)
+            };
+            status.delivered.failed = None;
+            note_progress(&mut status, &report, &update, now);
+            note_apply(&mut status, &report, &report.checksum, now);
+            status.delivered.failed.clone().map(|it| it.error)
+        };
+        assert_eq!(note(&[one.clone()]).as_deref(), Some("no"));
+        assert_eq!(note(&[one.clone()]), None);
+        assert_eq!(note(&[one, two]).as_deref(), Some("no"));
+        // What it is proven to serve says that nothing is held back any more.
+        let whole = HealthReport { config_checksum: "a".into(), ..HealthReport::default() };
+        note_health(&mut status, &whole, now);
+        assert_eq!((status.quarantined.len(), status.quarantined_total), (0, 0));
+    }
 
     #[test]
     fn what_an_agent_serves_is_what_it_proved_last() {

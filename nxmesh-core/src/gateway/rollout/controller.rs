@@ -58,6 +58,9 @@ async fn go_on(context: &Context, rollout: &Rollout) -> Result<()> {
     let now = context.clock.now();
     let settings = published.snapshot.settings();
     let (next, told) = if settings.staged_since == Some(rollout.staged_since) {
+        if rollout.state != RolloutState::Running {
+            return Ok(());
+        }
         let fleet = fleet(context, &published, rollout).await?;
         let Some(next) = step(rollout, &fleet, now) else { return Ok(()) };
         next
@@ -87,8 +90,7 @@ pub(in crate::gateway) async fn fleet(
     let alive_since = context.alive_since();
     let all = AgentFilter { state: None, label_selector: None, alive_since };
     let agents = context.store.agents(of, &all, PageRequest::whole()).await?;
-    let view = |it: &crate::gateway::AgentRecord| {
-        view_of(it, &served.update_for(&it.spec).checksum, alive_since)
-    };
+    let view =
+        |it: &crate::gateway::AgentRecord| view_of(it, &served.update_for(&it.spec), alive_since);
     Ok(agents.data.iter().map(view).collect())
 }

@@ -20,8 +20,8 @@ pub(super) fn figures(rollout: &Rollout, wave: &Wave, members: &[&AgentView]) ->
     WaveFigures {
         agents: members.len() as u64,
         verified: count(&|it| it.connected && it.verified),
-        converging: count(&|it| it.connected && !it.verified),
-        offline: count(&|it| !it.connected),
+        converging: count(&|it| it.is_awaited_in(wave)),
+        offline: count(&|it| !it.connected && !it.is_awaited_in(wave)),
         failed: count(&|it| it.failed_in(rollout.revision, wave).is_some()),
         nginx_down: count(&|it| it.nginx_down),
         answered_before: before,
@@ -101,7 +101,7 @@ fn overdue(
     let last = members.iter().filter(|it| it.moved_in(wave)).filter_map(|it| it.verified_at).max();
     let since = last.map_or(since, |it| it.max(since));
     let deadline = TimeDelta::seconds(i64::try_from(*deadline_seconds).unwrap_or(i64::MAX));
-    let awaited: Vec<_> = members.iter().filter(|it| it.connected && !it.verified).collect();
+    let awaited: Vec<_> = members.iter().filter(|it| it.is_awaited_in(wave)).collect();
     if awaited.is_empty() || now < since + deadline {
         return None;
     }
@@ -111,7 +111,7 @@ fn overdue(
     });
     let (count, named) = (awaited.len(), named.collect::<Vec<_>>().join("; "));
     Some(format!(
-        "deadline_seconds: {count} connected agents are not proven to serve revision {revision}, and \
+        "deadline_seconds: {count} agents are not proven to serve revision {revision}, and \
          for {deadline_seconds} seconds no other agent of the wave got there; {named}"
     ))
 }

@@ -107,6 +107,9 @@ fn go_on(rollout: &mut Rollout, fleet: &[AgentView], now: DateTime<Utc>, told: &
         let wave = &mut rollout.waves[at];
         if !converged {
             wave.waiting_since.get_or_insert(now);
+            if figures.verified == 0 {
+                wave.soaking_since = None;
+            }
             return;
         }
         wave.waiting_since = None;

@@ -70,6 +70,7 @@ fn agent(number: usize) -> AgentView {
         name: format!("agent-{number}"),
         labels: Labels::from([("n".to_owned(), (number % 3).to_string())]),
         connected: true,
+        last_seen_at: None,
         verified: false,
         verified_at: None,
         failed: None,
@@ -110,6 +111,25 @@ fn told(it: Option<(Rollout, Vec<Told>)>, rollout: &mut Rollout) -> Vec<Told> {
     assert_eq!(next.version, rollout.version + 1);
     *rollout = next;
     told
+}
+
+#[test]
+fn who_goes_away_before_it_has_proven_anything_is_waited_for() {
+    let mut fleet: Vec<_> = (0..2).map(agent).collect();
+    let mut it = rollout(&[(ids(&[0]), 60)]);
+    start(&mut it, &fleet, at(10));
+    // Their server is started anew: nobody is connected.
+    for (agent, seen) in fleet.iter_mut().zip([11, 9]) {
+        (agent.connected, agent.last_seen_at) = (false, Some(at(seen)));
+    }
+    assert!(step(&it, &fleet, at(12)).is_none());
+    assert_eq!(super::live(&it, &fleet).waves[0].figures.converging, 1);
+    verify(&mut fleet[0], 13);
+    told(step(&it, &fleet, at(13)), &mut it);
+    assert_eq!(it.waves[0].soaking_since, Some(at(13)));
+    // Who was away before the wave is not.
+    let now = told(step(&it, &fleet, at(73)), &mut it);
+    assert_eq!(now.last(), Some(&Told::Completed));
 }
 
 #[test]
@@ -211,7 +231,7 @@ fn gates_close_for_what_happened_since_and_for_nothing_else() {
     // One that had the same content before proves nothing by what it answered then.
     let elder = |it: &mut AgentView| {
         answered((1000, 0), (100, 100))(it);
-        it.verified_at = Some(at(9));
+        it.verified_at = Some(at(4));
     };
     assert_eq!(halted_by(elder), None);
 }
@@ -260,7 +280,7 @@ fn a_wave_that_gets_no_further_is_taken_back_at_its_deadline() {
     let reason = it.reason.unwrap();
     assert_eq!(
         reason,
-        "deadline_seconds: 1 connected agents are not proven to serve revision 7, and for 10 \
+        "deadline_seconds: 1 agents are not proven to serve revision 7, and for 10 \
          seconds no other agent of the wave got there; agent-1"
     );
 }

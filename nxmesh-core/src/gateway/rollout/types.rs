@@ -130,10 +130,10 @@ pub struct WaveFigures {
     pub agents: u64,
     /// How many are connected and proven to serve the revision.
     pub verified: u64,
-    /// How many are connected, and not there yet.
+    /// How many are not there yet: those that are connected, or were when the wave was begun.
     pub converging: u64,
-    /// How many are not connected. They do not hold a wave up, and get what is right for them
-    /// when they are back.
+    /// How many were away before, or leave what is on their host as it is for now (drift policy
+    /// `adopt`). They do not hold a wave up, and get what is right for them when they are back.
     pub offline: u64,
     /// How many could not serve the revision since the wave was started, whatever came after.
     pub failed: u64,
