@@ -94,6 +94,18 @@ impl Faults {
         Ok(fs::rename(draft, self.file("kill-at"))?)
     }
 
+    /// Takes that order back, if nobody has seen it yet.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn spare(&self) -> Result<()> {
+        let order = self.file("kill-at");
+        if order.exists() {
+            fs::remove_file(order)?;
+        }
+        Ok(())
+    }
+
     /// All that it has written, or was killed before it did: what was done and to which file.
     ///
     /// # Errors

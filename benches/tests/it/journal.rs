@@ -31,6 +31,9 @@ const OTHER: &str = "other.example";
 /// Fewer writes than this are no apply.
 const FEWEST: usize = 30;
 
+/// How many of the writes with which an agent begins are tried.
+const FIRST_WRITES: usize = 9;
+
 /// What is applied while the agent is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -213,17 +216,28 @@ impl Killing {
         }
     }
 
-    /// The next agent brings to an end what this one began, while the server is not there.
+    /// The next agents bring to an end what this one began, while the server is not there. The
+    /// first of them dies too, before one of its first writes or when it has done all.
     async fn comes_back(&mut self, round: usize) -> Result<()> {
         let server = self.mesh.server.process().id().context("the server runs")?;
         let server = Pid::from_raw(server.try_into()?).context("the server has an id")?;
         kill_process(server, Signal::STOP)?;
+        self.faults.kill_at(1 + round % FIRST_WRITES)?;
         self.mesh.agent.restart()?;
-        let state = self.mesh.agent.folder();
-        let done = wait_for("the journal to be replayed", PATIENCE, || is_done(state)).await;
+        let state = self.mesh.agent.folder().to_owned();
+        let replayed = || is_done(&state);
+        tokio::select! {
+            _ = self.mesh.agent.process().ended() => {}
+            // When it takes too long, that is told of the one after it.
+            _ = wait_for("the journal to be replayed", PATIENCE, replayed) => {}
+        }
+        self.mesh.agent.kill().await?;
+        self.faults.spare()?;
+        self.mesh.agent.restart()?;
+        let done = wait_for("the journal to be replayed", PATIENCE, replayed).await;
         let version = self.version().await;
         kill_process(server, Signal::CONT)?;
-        done.with_context(|| format!("{:?}", mess(state)))?;
+        done.with_context(|| format!("{:?}", mess(&state)))?;
         let version = version.context("nothing is served")?;
         // Of the round before, or of this one.
         ensure!(version == round || version + 1 == round || self.kind == Kind::Undone, "{version}");
