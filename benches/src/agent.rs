@@ -19,11 +19,17 @@ pub struct AgentProcess {
 
 /// Where an agent runs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Surroundings {
+pub struct Surroundings {
     /// The network namespace, if not this one.
-    pub(crate) namespace: Option<String>,
+    pub namespace: Option<String>,
     /// Certificates to trust the server by, instead of those of the machine.
-    pub(crate) roots: Option<PathBuf>,
+    pub roots: Option<PathBuf>,
+    /// Where it keeps its state, if not beside the server.
+    pub state: Option<PathBuf>,
+    /// Where it dials, if not at the server.
+    pub dials: Option<String>,
+    /// What else is in its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl AgentProcess {
@@ -112,7 +118,7 @@ fn spawn(
     nginx: &NginxBinary,
     surroundings: &Surroundings,
 ) -> Result<Process> {
-    let Surroundings { namespace, roots } = surroundings;
+    let Surroundings { namespace, roots, state: _, dials: _, environment } = surroundings;
     let program = binary("nxmesh-agent")?;
     let mut command = match namespace {
         // It becomes the agent: its process id is the agent's.
@@ -127,6 +133,7 @@ fn spawn(
     // What is tested and measured here is one reload after the other.
     command.args(["--min-reload-interval-ms", "0"]);
     command.arg("--state-dir").arg(folder).arg("--nginx").arg(nginx.path());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     if let Some(roots) = roots {
         command.arg("--ca-file").arg(roots);
     }

@@ -3,6 +3,9 @@
 
 mod agent;
 mod backend;
+mod clock;
+mod disk;
+mod faults;
 mod load;
 mod mesh;
 mod namespace;
@@ -15,8 +18,11 @@ mod server;
 mod times;
 
 pub use self::{
-    agent::AgentProcess,
+    agent::{AgentProcess, Surroundings},
     backend::Backend,
+    clock::FakeClock,
+    disk::SmallDisk,
+    faults::{Faults, Point},
     load::{Load, Tally},
     mesh::TestMesh,
     namespace::Namespace,

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +18,8 @@ use tokio::{
 pub struct Tally {
     /// Whole answers with status 200.
     pub answers: u64,
+    /// How many of them had which text in their header `X-Version`.
+    pub versions: BTreeMap<String, u64>,
     /// Kept connections that were closed before a byte of the answer came: what a
     /// client repeats by RFC 9112 9.3.1.
     pub closed_idle: u64,
@@ -68,6 +71,9 @@ impl Load {
             match ended {
                 Ok(tally) => {
                     all.answers += tally.answers;
+                    for (version, answers) in tally.versions {
+                        *all.versions.entry(version).or_default() += answers;
+                    }
                     all.closed_idle += tally.closed_idle;
                     all.failures.extend(tally.failures);
                 }
@@ -79,7 +85,7 @@ impl Load {
 }
 
 enum Met {
-    Answer { keep: bool },
+    Answer { keep: bool, version: Option<String> },
     ClosedIdle,
     Failure(String),
 }
@@ -102,14 +108,19 @@ async fn client(port: u16, host: String, connections: Connections, stop: Arc<Ato
                 )
                 .await;
                 let met = asked.unwrap_or_else(|_| Met::Failure("no answer in 10 s".to_owned()));
-                if matches!(met, Met::Answer { keep: true }) {
+                if matches!(met, Met::Answer { keep: true, .. }) {
                     kept = Some(stream);
                 }
                 met
             }
         };
         match met {
-            Met::Answer { .. } => tally.answers += 1,
+            Met::Answer { version, .. } => {
+                tally.answers += 1;
+                if let Some(version) = version {
+                    *tally.versions.entry(version).or_default() += 1;
+                }
+            }
             Met::ClosedIdle => tally.closed_idle += 1,
             Met::Failure(what) => tally.failures.push(what),
         }
@@ -163,5 +174,6 @@ fn whole(answer: &[u8]) -> Option<Met> {
     if status != "200" {
         return Some(Met::Failure(format!("status {status}")));
     }
-    Some(Met::Answer { keep: !lower.contains("connection: close") })
+    let version = head.lines().find_map(|it| it.strip_prefix("X-Version: ")).map(str::to_owned);
+    Some(Met::Answer { version, keep: !lower.contains("connection: close") })
 }

@@ -12,9 +12,7 @@ use nxmesh_core::{
 use tempfile::TempDir;
 
 use crate::{
-    AgentProcess, Backend, Namespace, NginxBinary, ServerProcess,
-    agent::Surroundings,
-    get,
+    AgentProcess, Backend, Namespace, NginxBinary, ServerProcess, Surroundings, get,
     server::{Certificate, EMAIL, PASSWORD},
     wait_for,
 };
@@ -87,8 +85,23 @@ impl TestMesh {
         let at = folder.path().join("server");
         let server = ServerProcess::start_at_address(&at, namespace.near()).await?;
         let client = Client::new(server.http())?;
-        let inside = Surroundings { namespace: Some(namespace.name().to_owned()), roots: None };
+        let namespace = Some(namespace.name().to_owned());
+        let inside = Surroundings { namespace, ..Surroundings::default() };
         Self::fill_with(folder, server, client, nginx, inside).await
+    }
+
+    /// The same around a server that runs, with the agent in these surroundings.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn start_around(
+        folder: TempDir,
+        server: ServerProcess,
+        nginx: &NginxBinary,
+        surroundings: Surroundings,
+    ) -> Result<Self> {
+        let client = Client::new(server.http())?;
+        Self::fill_with(folder, server, client, nginx, surroundings).await
     }
 
     async fn fill(
@@ -98,7 +111,7 @@ impl TestMesh {
         nginx: &NginxBinary,
         roots: Option<PathBuf>,
     ) -> Result<Self> {
-        let surroundings = Surroundings { namespace: None, roots };
+        let surroundings = Surroundings { roots, ..Surroundings::default() };
         Self::fill_with(folder, server, client, nginx, surroundings).await
     }
 
@@ -121,10 +134,10 @@ impl TestMesh {
             expires_in_hours: 1,
         };
         let token = client.agents().create_token(workspace, &token).await?;
-        let state = folder.path().join("agent");
+        let state = surroundings.state.clone().unwrap_or_else(|| folder.path().join("agent"));
         let agent = AgentProcess::start_within(
             &state,
-            &server.grpc(),
+            &surroundings.dials.clone().unwrap_or_else(|| server.grpc()),
             token.token.expose(),
             nginx,
             surroundings,

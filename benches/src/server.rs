@@ -32,6 +32,7 @@ struct Setup {
     store: Option<String>,
     tls: Option<Certificate>,
     more: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// A certificate that was made for a test, as files.
@@ -93,6 +94,15 @@ impl ServerProcess {
         Self::start_anew(Setup { folder: folder.to_owned(), more, ..Setup::default() }).await
     }
 
+    /// The same with this in its environment too.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_within(folder: &Path, environment: Vec<(String, String)>) -> Result<Self> {
+        let folder = folder.to_owned();
+        Self::start_anew(Setup { folder, environment, ..Setup::default() }).await
+    }
+
     /// The same with the port for agents at this address, in plain text.
     pub(crate) async fn start_at_address(folder: &Path, grpc: Ipv4Addr) -> Result<Self> {
         let more = vec!["--insecure".to_owned()];
@@ -124,6 +134,7 @@ impl ServerProcess {
             ("NXMESH_ADMIN_PASSWORD", PASSWORD),
             ("NXMESH_MASTER_KEY", MASTER_KEY),
         ]);
+        command.envs(setup.environment.iter().map(|(name, value)| (name, value)));
         std::fs::create_dir_all(&setup.folder)?;
         let mut process = Process::start(&mut command, &setup.folder.join("server.log"))?;
         let http = process.said("http listening on ").await?;

@@ -7,7 +7,7 @@ use nxmesh_core::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    NginxError, ReloadBudget, StateDir,
+    NginxError, ReloadBudget, StateDir, faults,
     gateway::{Checker, Engine, EngineSettings, Nginx},
     link::{self, Spool},
 };
@@ -83,6 +83,7 @@ impl Agent {
     /// When nginx cannot be used at all: no program, or none that starts.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NginxError> {
         let Self { dir, settings, connector, clock } = self;
+        faults::begin();
         let nginx = Nginx::new(
             settings.nginx.clone(),
             settings.nginx_user.clone(),

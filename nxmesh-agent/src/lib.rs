@@ -5,6 +5,8 @@
 //! goes on when the agent dies, and the next agent takes it over.
 
 mod agent;
+mod disk;
+mod faults;
 mod gateway;
 mod link;
 mod state_dir;

@@ -51,6 +51,8 @@ async fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        // It would be told where nothing can be written, which panics: on a full disk, say.
+        .log_internal_errors(false)
         .init();
     let agent = match prepare(settings).await {
         Ok(agent) => agent,

@@ -1,11 +1,13 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use nxmesh_core::{Secret, gateway::drift::DriftPolicy};
+
+use crate::disk;
 
 /// The longest path of a Unix socket that Linux takes, in bytes (`sun_path`, unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -171,13 +173,7 @@ impl StateDir {
 
     /// On disk when this returns.
     pub(crate) fn keep_credential(&self, credential: &Secret<String>) -> io::Result<()> {
-        let draft = self.root.join("credential.new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(credential.expose().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&draft, self.root.join("credential"))?;
-        sync_path(&self.root)
+        disk::replace(&self.root.join("credential"), credential.expose().as_bytes())
     }
 
     /// What is done about drift, as it was last heard; the default where that cannot be read:
@@ -189,31 +185,9 @@ impl StateDir {
 
     /// On disk when this returns.
     pub(crate) fn keep_drift_policy(&self, policy: DriftPolicy) -> io::Result<()> {
-        let draft = self.root.join("drift.new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(&serde_json::to_vec(&policy).map_err(io::Error::other)?)?;
-        file.sync_all()?;
-        fs::rename(&draft, self.root.join(DRIFT))?;
-        sync_path(&self.root)
+        let policy = serde_json::to_vec(&policy).map_err(io::Error::other)?;
+        disk::replace(&self.root.join(DRIFT), &policy)
     }
-
-    /// Lets a link point elsewhere, by one rename, on disk when this returns.
-    pub(crate) fn point(&self, link: &Path, to: &Path) -> io::Result<()> {
-        let draft = link.with_extension("new");
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        symlink(to, &draft)?;
-        fs::rename(&draft, link)?;
-        sync_path(&self.root)
-    }
-}
-
-/// Puts a file, or the names in a folder, on disk.
-pub(crate) fn sync_path(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

@@ -23,6 +23,10 @@ use super::{
     teller::Teller,
     wanted::{Effective, Rotation, Wanted},
 };
+use crate::{
+    disk,
+    faults::{self, Point},
+};
 
 /// How long what is held back waits until it is tried again without being asked: a server that
 /// is there asks sooner.
@@ -33,6 +37,7 @@ impl Engine {
     pub(super) async fn settle(&mut self, update: Arc<ConfigUpdate>) {
         let identity = Identity::of(&update);
         let began = Instant::now();
+        faults::at(Point::Before).await;
         self.follow(update.drift);
         self.look(Depth::Stamps).await;
         let teller = Teller::of(self, &identity);
@@ -143,10 +148,10 @@ impl Engine {
     /// What is proven to be served; read from its folder where it is not at hand, after a
     /// restart. What an older agent left says nothing.
     async fn good(&mut self) -> Option<Content> {
-        let link = self.nginx.dir().verified();
+        let kept = self.running.borrow().kept_at(self.nginx.dir());
         let at_hand = self.good.take();
         let read = move || {
-            let Some(verified) = Generation::behind(&link) else { return Ok(None) };
+            let Some(verified) = Generation::behind(&kept) else { return Ok(None) };
             if at_hand.as_ref().is_some_and(|(identity, _)| *identity == verified.identity) {
                 return Ok(at_hand);
             }
@@ -244,13 +249,14 @@ impl Engine {
         let staged = self.stage_and_test(wanted, effective, facts).await.map_err(failed)?;
         let before = Generation::behind(&self.nginx.dir().current());
         teller.tell(ApplyStatus::Applying);
-        self.switch(&staged).map_err(failed)?;
+        faults::at(Point::Switch).await;
+        if let Err(error) = self.switch(&staged) {
+            give_up(&staged);
+            return Err(failed(error));
+        }
         self.stopped = false;
-        let applied = match self.bring_up(&staged).await {
-            Ok(()) => self.mark_verified(&staged),
-            Err(error) => Err(error),
-        };
-        let Err(error) = applied else {
+        let Err(error) = self.bring_up(&staged).await else {
+            self.mark_verified(&staged);
             self.good = Some((staged.identity, wanted.content.clone()));
             return Ok(());
         };
@@ -307,6 +313,7 @@ impl Engine {
         };
         let staged = blocking(stage).await.map_err(NginxError::io(root.clone()))?;
         let (staged, unsynced) = staged;
+        faults::at(Point::Test).await;
         let syncing = tokio::task::spawn_blocking(move || unsynced.sync());
         let began = Instant::now();
         let tested = self.nginx.test(&staged.folder, facts.version).await;
@@ -314,9 +321,7 @@ impl Engine {
         let synced = syncing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         let fine = tested.and_then(|()| synced.map_err(NginxError::io(root)));
         if let Err(error) = fine {
-            if let Err(error) = staged.discard() {
-                tracing::warn!(%error, "cannot remove a configuration that was refused");
-            }
+            give_up(&staged);
             return Err(error);
         }
         self.drift.made(&staged.folder, &made_of);
@@ -331,18 +336,33 @@ impl Engine {
 
     pub(super) fn switch(&mut self, to: &Generation) -> Result<(), NginxError> {
         let link = self.nginx.dir().current();
-        self.nginx.dir().point(&link, &to.folder).map_err(NginxError::io(link))?;
+        disk::point(&link, &to.folder).map_err(NginxError::io(link))?;
         self.drift.watch(&to.folder);
         Ok(())
     }
 
-    pub(super) fn mark_verified(&mut self, generation: &Generation) -> Result<(), NginxError> {
-        let link = self.nginx.dir().verified();
-        self.nginx.dir().point(&link, &generation.folder).map_err(NginxError::io(link))?;
+    /// nginx is proven to serve this, whether that can be kept or not.
+    pub(super) fn mark_verified(&mut self, generation: &Generation) {
         self.verified = generation.identity.clone();
-        self.running.send_modify(|it| it.verified = generation.identity.clone());
+        self.running.send_modify(|it| {
+            it.verified = generation.identity.clone();
+            it.folder = Some(generation.folder.clone());
+        });
         self.loaded();
+        self.unkept = Some(generation.folder.clone());
+        if let Err(error) = self.keep_proof() {
+            tracing::error!(%error, "cannot keep what is proven, and tries again until it can");
+            return;
+        }
         self.prune();
+    }
+
+    /// Links to what is proven, where that is still to be done. Until then an apply seems to be
+    /// under way, which the next agent would find to be done.
+    pub(super) fn keep_proof(&mut self) -> io::Result<()> {
+        let Some(folder) = &self.unkept else { return Ok(()) };
+        disk::point(&self.nginx.dir().verified(), folder)?;
+        self.unkept = None;
         Ok(())
     }
 
@@ -357,6 +377,13 @@ impl Engine {
         if let Err(error) = prune(self.nginx.dir()) {
             tracing::warn!(%error, "cannot remove old configurations");
         }
+    }
+}
+
+/// Removes a configuration that nothing came of.
+fn give_up(staged: &Generation) {
+    if let Err(error) = staged.discard() {
+        tracing::warn!(%error, "cannot remove a configuration that was given up");
     }
 }
 

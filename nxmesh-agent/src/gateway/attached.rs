@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, os::unix::fs::MetadataExt, os::unix::net::UnixStream, time::Instant};
 
 use super::{NginxError, engine::Engine, generation::Identity};
-use crate::Mode;
+use crate::{Mode, disk};
 
 impl Engine {
     pub(super) fn is_attached(&self) -> bool {
@@ -67,7 +67,8 @@ impl Engine {
         if !self.nginx.serves_steadily(&current.identity).await {
             self.bring_up(&current).await?;
         }
-        self.mark_verified(&current)
+        self.mark_verified(&current);
+        Ok(())
     }
 
     /// A socket whose nginx was killed stays, and the next one would not take its place. It is
@@ -79,7 +80,7 @@ impl Engine {
         let inode = std::fs::symlink_metadata(&socket).map(|it| it.ino()).ok().filter(|_| refused);
         if inode.is_some() && inode == self.dead_socket {
             // The next look finds out whether it is gone.
-            let _ = std::fs::remove_file(&socket);
+            let _ = disk::remove_file(&socket);
         }
         self.dead_socket = inode;
     }

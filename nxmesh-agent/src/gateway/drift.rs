@@ -435,6 +435,7 @@ impl Engine {
             self.bring_up(&staged).await?;
         }
         self.drift.found.clear();
-        self.mark_verified(&staged)
+        self.mark_verified(&staged);
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The one who has nginx in hand: applies, supervises, carries out commands.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,7 +27,7 @@ use super::{
     wanted::Rotation,
     workers::Draining,
 };
-use crate::{Mode, OnExit, link::Spool};
+use crate::{Mode, OnExit, StateDir, link::Spool};
 
 /// How often it is looked whether nginx lives.
 pub(super) const TICK: Duration = Duration::from_millis(500);
@@ -38,6 +39,8 @@ const MAX_WAITING: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Running {
     pub(crate) verified: Identity,
+    /// Where that is, if this agent proved it.
+    pub(crate) folder: Option<PathBuf>,
     pub(crate) pid: Option<i32>,
     pub(crate) uptime_seconds: u64,
     pub(crate) counters: Option<Counters>,
@@ -75,6 +78,8 @@ pub(crate) struct Engine {
     /// Somebody told it to stop nginx: it is not started again by itself.
     pub(super) stopped: bool,
     pub(super) verified: Identity,
+    /// Where it is, as long as that could not be kept.
+    pub(super) unkept: Option<PathBuf>,
     /// What is proven to be served, with its name, when it is at hand.
     pub(super) good: Option<(Identity, Content)>,
     /// What is out of rotation, as it was last heard.
@@ -104,6 +109,13 @@ struct Asked {
     updates: watch::Receiver<Option<Arc<ConfigUpdate>>>,
     rotation: watch::Receiver<Arc<Rotation>>,
     commands: mpsc::Receiver<(CommandAction, oneshot::Sender<Result<String, String>>)>,
+}
+
+impl Running {
+    /// Where that is kept which nginx is proven to serve, as far as that is known.
+    pub(super) fn kept_at(&self, dir: &StateDir) -> PathBuf {
+        self.folder.clone().unwrap_or_else(|| dir.verified())
+    }
 }
 
 impl EngineHandle {
@@ -139,9 +151,9 @@ impl EngineHandle {
     /// What that contains, by the ids of who asked for it: where something is held back, as it is
     /// served. `None` when it is not known.
     pub(crate) async fn served_content(&self) -> Option<Projection> {
-        let link = self.nginx.dir().verified();
-        let kept = move || Ok(Generation::behind(&link).and_then(|it| it.content()));
-        blocking(kept).await.ok().flatten().map(|it| it.served())
+        let kept = self.running.borrow().kept_at(self.nginx.dir());
+        let read = move || Ok(Generation::behind(&kept).and_then(|it| it.content()));
+        blocking(read).await.ok().flatten().map(|it| it.served())
     }
 
     /// Has a command carried out; the answer is for people.
@@ -189,6 +201,7 @@ impl Engine {
             loading: Duration::ZERO,
             stopped: false,
             verified: Identity::default(),
+            unkept: None,
             good: None,
             rotation: Arc::default(),
             spool: Arc::clone(&spool),
@@ -259,6 +272,8 @@ impl Engine {
     /// Starts nginx again if it is gone, and keeps its log small.
     async fn supervise(&mut self) {
         self.tend_workers();
+        // It was told when it failed the first time.
+        let _ = self.keep_proof();
         self.release().await;
         self.watch().await;
         match self.nginx.master() {
@@ -305,7 +320,8 @@ impl Engine {
     async fn start_current(&mut self) -> Result<(), NginxError> {
         let current = self.current()?;
         self.nginx.start_and_prove(&current.identity).await?;
-        self.mark_verified(&current)
+        self.mark_verified(&current);
+        Ok(())
     }
 
     fn rotate_log(&self) {

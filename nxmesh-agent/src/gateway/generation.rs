@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,7 +21,7 @@ use super::{
     quarantine::{Content, Quarantine},
     wanted::{Rotation, Wanted},
 };
-use crate::{StateDir, state_dir::sync_path};
+use crate::{StateDir, disk};
 
 /// How many configurations are kept beside the current one.
 const KEPT: usize = 3;
@@ -123,7 +123,7 @@ impl Generation {
     ) -> io::Result<(Self, Unsynced)> {
         let number = numbers(dir)?.last().map_or(1, |last| last + 1);
         let staged = Self { folder: dir.generations().join(number.to_string()), identity };
-        DirBuilder::new().mode(0o700).create(&staged.folder)?;
+        disk::make_folder(&staged.folder, 0o700)?;
         match staged.fill(wanted, rendered, like) {
             Ok(mut unsynced) => {
                 unsynced.folders.push(dir.generations());
@@ -159,24 +159,24 @@ impl Generation {
             if let Some(parent) = Path::new(path).parent().filter(|it| !it.as_os_str().is_empty())
                 && folders.insert(parent.to_owned())
             {
-                DirBuilder::new().mode(0o700).create(self.folder.join(parent))?;
+                disk::make_folder(&self.folder.join(parent), 0o700)?;
             }
             let same = like.map(|it| it.join(path)).filter(|it| holds(it, bytes, mode));
-            if same.is_none_or(|it| fs::hard_link(it, &file).is_err()) {
-                write(&file, bytes, mode)?;
+            if !same.is_some_and(|it| disk::share(&it, &file)) {
+                disk::write_new(&file, bytes, mode)?;
                 unsynced.files.push(file);
             }
             manifest.note(&self.folder, path, bytes, mode)?;
         }
         let identity = serde_json::to_vec(&self.identity).map_err(io::Error::other)?;
-        write(&self.folder.join(IDENTITY), &identity, 0o644)?;
+        disk::write_new(&self.folder.join(IDENTITY), &identity, 0o644)?;
         manifest.note(&self.folder, IDENTITY, &identity, 0o644)?;
         manifest.note_folder(&self.folder, "")?;
         for folder in &folders {
             manifest.note_folder(&self.folder, &folder.to_string_lossy())?;
         }
         let manifest = serde_json::to_vec(&manifest).map_err(io::Error::other)?;
-        write(&self.folder.join(MANIFEST), &manifest, 0o644)?;
+        disk::write_new(&self.folder.join(MANIFEST), &manifest, 0o644)?;
         unsynced.files.extend([IDENTITY, MANIFEST].map(|it| self.folder.join(it)));
         unsynced.folders.extend(folders.into_iter().map(|it| self.folder.join(it)));
         unsynced.folders.push(self.folder.clone());
@@ -185,7 +185,7 @@ impl Generation {
 
     /// Removes it.
     pub(super) fn discard(&self) -> io::Result<()> {
-        fs::remove_dir_all(&self.folder)
+        disk::remove_folder(&self.folder)
     }
 }
 
@@ -219,7 +219,7 @@ impl Unsynced {
         // The machine syncs several in about the time of one.
         let share = self.files.len().div_ceil(SYNCERS).max(FEW);
         std::thread::scope(|scope| {
-            let sync = |paths: &[PathBuf]| paths.iter().try_for_each(|it| sync_path(it));
+            let sync = |paths: &[PathBuf]| paths.iter().try_for_each(|it| disk::sync(it));
             let mut shares = self.files.chunks(share);
             let own = shares.next().unwrap_or_default();
             let others: Vec<_> = shares.map(|share| scope.spawn(move || sync(share))).collect();
@@ -228,7 +228,7 @@ impl Unsynced {
                 .into_iter()
                 .fold(sync(own), |so_far, it| so_far.and(it.join().unwrap_or_else(died)))
         })?;
-        self.folders.iter().try_for_each(|it| sync_path(it))
+        self.folders.iter().try_for_each(|it| disk::sync(it))
     }
 }
 
@@ -239,7 +239,7 @@ pub(super) fn prune(dir: &StateDir) -> io::Result<()> {
     let mut numbers = numbers(dir)?;
     numbers.truncate(numbers.len().saturating_sub(KEPT));
     let folders = numbers.iter().map(|it| dir.generations().join(it.to_string()));
-    folders.filter(|it| !linked.contains(it)).try_for_each(fs::remove_dir_all)
+    folders.filter(|it| !linked.contains(it)).try_for_each(|it| disk::remove_folder(&it))
 }
 
 /// The numbers of all generations, smallest first.
@@ -249,10 +249,6 @@ fn numbers(dir: &StateDir) -> io::Result<Vec<u64>> {
     let mut numbers: Vec<_> = numbers.collect();
     numbers.sort_unstable();
     Ok(numbers)
-}
-
-fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(bytes)
 }
 
 /// Whether a file has exactly this in it, is ours, and is open to nobody else: files of before may

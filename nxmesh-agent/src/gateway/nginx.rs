@@ -15,7 +15,7 @@ use nxmesh_core::gateway::nginx::{NginxFacts, NginxVersion, Place};
 use tokio::process::Command;
 
 use super::{NginxError, error_log::complaints, orphans, process::Process};
-use crate::StateDir;
+use crate::{StateDir, disk};
 
 /// How long `nginx -V` may take.
 const ASK: Duration = Duration::from_secs(10);
@@ -149,12 +149,7 @@ impl Nginx {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         // A socket whose owner was killed stays, and nginx would not take its place.
-        match std::fs::remove_file(&socket) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(NginxError::Io { path: socket, source });
-            }
-            Ok(()) | Err(_) => {}
-        }
+        disk::remove_file(&socket).map_err(NginxError::io(socket))?;
         let config = self.config().display().to_string();
         let prefix = self.dir.root().display().to_string();
         let ran = self.run(&["-c", &config, "-p", &prefix], LOAD).await?;

@@ -35,9 +35,13 @@ impl Engine {
         };
         if serves {
             tracing::info!(version = %current.identity.version, "took over the nginx that runs");
-            return self.mark_verified(&current);
+            self.mark_verified(&current);
+            return Ok(());
         }
-        let Err(error) = self.bring_up(&current).await else { return self.mark_verified(&current) };
+        let Err(error) = self.bring_up(&current).await else {
+            self.mark_verified(&current);
+            return Ok(());
+        };
         // Where nothing ever worked, there is nothing to wait for.
         let Some(verified) = verified else { return Err(error) };
         let error = if verified == current {
@@ -46,7 +50,8 @@ impl Engine {
             tracing::warn!(error = error.full(), "going back to the last that worked");
             self.switch(&verified)?;
             let Err(error) = self.bring_up(&verified).await else {
-                return self.mark_verified(&verified);
+                self.mark_verified(&verified);
+                return Ok(());
             };
             error
         };

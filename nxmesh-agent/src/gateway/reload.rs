@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use super::{
     NginxError, error_log::ErrorLog, generation::Identity, nginx::Nginx, probe, process::Process,
 };
+use crate::faults::{self, Point};
 
 /// For how long old workers may answer after a reload: nginx lets them for 100 ms.
 const OLD_WORKERS: Duration = Duration::from_millis(250);
@@ -23,18 +24,22 @@ impl Nginx {
         let master = self.master().ok_or(NginxError::Died)?;
         let log = ErrorLog::from_here(&self.dir().error_log());
         let before = master.children();
+        faults::at(Point::Reload).await;
         self.note_reload();
         if !master.signal(Signal::HUP) {
             return Err(NginxError::Died);
         }
+        faults::at(Point::Proof).await;
         self.prove(Proof { master, before, what: to, log: &log }, PATIENCE + loading * 2).await
     }
 
     /// Starts nginx with what `current` links to, and answers when workers serve it.
     pub(super) async fn start_and_prove(&self, what: &Identity) -> Result<(), NginxError> {
         let log = ErrorLog::from_here(&self.dir().error_log());
+        faults::at(Point::Reload).await;
         self.start().await?;
         let master = self.wait_for_master().await?;
+        faults::at(Point::Proof).await;
         self.prove(Proof { master, before: None, what, log: &log }, PATIENCE).await
     }
 

@@ -44,8 +44,15 @@ impl Health {
     }
 
     fn figures(&mut self, running: Running, state_dir: &Path) -> HealthReport {
-        let Running { verified, pid, uptime_seconds, counters, draining_workers, attached: _ } =
-            running;
+        let Running {
+            verified,
+            folder: _,
+            pid,
+            uptime_seconds,
+            counters,
+            draining_workers,
+            attached: _,
+        } = running;
         let requests_per_second = counters.map_or(0.0, |it| self.rate(it));
         let counters = counters.unwrap_or_default();
         HealthReport {
