@@ -214,8 +214,8 @@ mod tests {
             note_apply(&mut status, &report, &report.checksum, now);
             status.delivered.failed.clone().map(|it| it.error)
         };
-        assert_eq!(note(&[one.clone()]).as_deref(), Some("no"));
-        assert_eq!(note(&[one.clone()]), None);
+        assert_eq!(note(std::slice::from_ref(&one)).as_deref(), Some("no"));
+        assert_eq!(note(std::slice::from_ref(&one)), None);
         assert_eq!(note(&[one, two]).as_deref(), Some("no"));
         // What it is proven to serve says that nothing is held back any more.
         let whole = HealthReport { config_checksum: "a".into(), ..HealthReport::default() };
