@@ -84,6 +84,14 @@ impl Faults {
         Ok(fs::remove_file(self.of("hold", point))?)
     }
 
+    /// Has it panic at this point, once it goes on.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn panic_at(&self, point: Point) -> Result<()> {
+        Ok(fs::write(self.of("panic", point), "")?)
+    }
+
     /// Has it kill itself before this one of its writes, counted from the next.
     ///
     /// # Errors

@@ -80,7 +80,8 @@ impl Agent {
     /// stays connected as well as it can.
     ///
     /// # Errors
-    /// When nginx cannot be used at all: no program, or none that starts.
+    /// When nginx cannot be used at all: no program, or none that starts. When a part of the agent
+    /// panicked; nginx goes on.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NginxError> {
         let Self { dir, settings, connector, clock } = self;
         faults::begin();
@@ -110,7 +111,7 @@ impl Agent {
         let engine = Arc::new(Engine::begin(nginx.clone(), &tasks, engine).await?);
         let checker = Checker::new(Arc::clone(&engine), Arc::clone(&spool), Arc::clone(&clock));
         let checks = checker.checks();
-        tasks.spawn(checker.run(tasks.stopping().clone()));
+        tasks.spawn_vital(checker.run(tasks.stopping().clone()));
         let link = link::Link {
             dir,
             settings,
@@ -122,9 +123,13 @@ impl Agent {
             spool,
             tasks: tasks.clone(),
         };
-        tasks.spawn(link.run());
-        stop.cancelled().await;
+        tasks.spawn_vital(link.run());
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // One that others need panicked: whoever started the agent starts another one.
+            () = tasks.stopping().cancelled() => {}
+        }
         tasks.shutdown().await;
-        Ok(())
+        if tasks.have_failed() { Err(NginxError::Panicked) } else { Ok(()) }
     }
 }

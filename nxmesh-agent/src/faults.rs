@@ -86,6 +86,7 @@ mod on {
         while hold.exists() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        assert!(fs::remove_file(folder.join(format!("panic-{name}"))).is_err(), "as was ordered");
     }
 
     /// This is about to be written.

@@ -1,6 +1,15 @@
 //! The owner of everything that is spawned.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures::FutureExt;
 
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -15,12 +24,32 @@ pub struct Tasks(Arc<Shared>);
 struct Shared {
     tracker: TaskTracker,
     stop: CancellationToken,
+    failed: AtomicBool,
 }
 
 impl Tasks {
     /// Runs a task until it ends; it should end when [`stopping`](Self::stopping) says so.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.tracker.spawn(task);
+    }
+
+    /// The same for a task that nothing goes on without: should it panic, all others are told to stop,
+    /// and [`have_failed`](Self::have_failed) says so.
+    pub fn spawn_vital(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let all = self.clone();
+        self.spawn(async move {
+            // Nothing looks at what it leaves.
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                all.0.failed.store(true, Ordering::Relaxed);
+                all.0.stop.cancel();
+            }
+        });
+    }
+
+    /// Whether a task panicked that nothing goes on without.
+    #[must_use]
+    pub fn have_failed(&self) -> bool {
+        self.0.failed.load(Ordering::Relaxed)
     }
 
     /// Has [`shutdown`](Self::shutdown) wait for work that somebody else runs.
@@ -46,5 +75,23 @@ impl Tasks {
         self.0.stop.cancel();
         self.0.tracker.close();
         self.0.tracker.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn where_a_vital_task_panics_all_are_told_to_stop() {
+        let tasks = Tasks::default();
+        tasks.spawn_vital(async {});
+        tasks.spawn(async { panic!("one that others can do without") });
+        tokio::task::yield_now().await;
+        assert!(!tasks.stopping().is_cancelled());
+        tasks.spawn_vital(async { panic!("one that they cannot") });
+        tasks.stopping().cancelled().await;
+        tasks.shutdown().await;
+        assert!(tasks.have_failed());
     }
 }

@@ -229,7 +229,7 @@ impl Engine {
         let drift = engine.drift.ledger();
         let handle = EngineHandle { updates, rotation, commands, running, drift, nginx };
         let asked = Asked { updates: new_updates, rotation: new_rotations, commands: new_commands };
-        tasks.spawn(engine.run(asked, tasks.clone(), on_exit));
+        tasks.spawn_vital(engine.run(asked, tasks.clone(), on_exit));
         Ok(handle)
     }
 

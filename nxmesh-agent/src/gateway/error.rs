@@ -49,6 +49,9 @@ pub enum NginxError {
         /// What nginx said meanwhile.
         said: String,
     },
+    /// A part of the agent ended in the middle of its work, which is a defect of it.
+    #[error("a part of the agent panicked: its log says where; nginx goes on")]
+    Panicked,
     /// Files of the state folder cannot be read or written.
     #[error("cannot work with {path}")]
     Io {

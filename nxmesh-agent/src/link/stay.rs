@@ -91,7 +91,7 @@ impl Link {
             Arc::clone(&self.spool),
             Arc::clone(&self.clock),
         );
-        self.tasks.spawn(pulse.run(interval, self.tasks.stopping().clone()));
+        self.tasks.spawn_vital(pulse.run(interval, self.tasks.stopping().clone()));
         reports
     }
 

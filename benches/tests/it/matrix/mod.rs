@@ -36,6 +36,7 @@ mod cell;
 mod truth;
 
 mod agent_killed;
+mod agent_panics;
 mod certificate_removed;
 mod clock_jump;
 mod disk_full;
