@@ -26,7 +26,7 @@ impl Fault for AgentPanics {
     /// nginx goes on without it. Only when nginx was told already it serves the new version.
     async fn last(&mut self, cell: &mut Cell, at: Point) -> Result<()> {
         let status = cell.mesh.agent.process().ended().await?;
-        ensure!(status == Some(1), "the agent ended with {status:?}");
+        ensure!(status == Some(2), "the agent ended with {status:?}");
         cell.comes_to(if at == Point::Proof { "new" } else { "old" }).await?;
         cell.mesh.wait_for_state(AgentState::Offline).await?;
         let shown = cell.mesh.shown().await?;
