@@ -246,12 +246,21 @@ impl Engine {
                     if changed.is_err() {
                         break;
                     }
+                    // It was waited for no longer than until it had to be looked at again.
+                    if !self.may_reload() {
+                        updates.mark_changed();
+                        continue;
+                    }
                     let update = updates.borrow_and_update().clone();
                     if let Some(update) = update {
                         self.settle(update).await;
                     }
                 }
                 Ok(()) = from(free, rotation.changed()) => {
+                    if !self.may_reload() {
+                        rotation.mark_changed();
+                        continue;
+                    }
                     let rotation = Arc::clone(&rotation.borrow_and_update());
                     self.turn(rotation).await;
                 }
