@@ -122,7 +122,9 @@ async fn it_is_taken_over_without_a_reload_also_when_the_same_is_sent_again() {
     let (mut server, registration) = agent.accept().await;
     assert_eq!(registration.config_checksum, "sum1");
     assert_eq!(server.apply(&config(1, port, "one")).await.0, [Success]);
-    assert_eq!(workers(started.pid()), before);
+    // Those of before the first apply may have ended; none is new.
+    let now = workers(started.pid());
+    assert!(!now.is_empty() && now.iter().all(|it| before.contains(it)), "{before:?} {now:?}");
     agent.stop().await;
 }
 
