@@ -40,11 +40,13 @@ impl Started {
 
     /// Master and workers at once, as when a machine is short of memory.
     fn kill(&mut self) {
-        for worker in workers(self.pid()) {
-            signal(worker, Signal::KILL);
-        }
+        let workers = workers(self.pid());
+        // First the one who would start others in their place.
         self.0.kill().unwrap();
         self.0.wait().unwrap();
+        for worker in workers {
+            signal(worker, Signal::KILL);
+        }
     }
 }
 
