@@ -4,7 +4,7 @@ mod settings;
 
 use std::{
     fs,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     net::{IpAddr, Ipv4Addr, UdpSocket},
     process::ExitCode,
     sync::Arc,
@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use nxmesh_agent::{Agent, AgentSettings, ReloadBudget, StateDir};
+use nxmesh_agent::{Agent, AgentSettings, NginxError, ReloadBudget, StateDir};
 use nxmesh_core::{
     Secret,
     gateway::link::Connector,
@@ -60,6 +60,11 @@ async fn main() -> ExitCode {
     };
     match run(agent).await {
         Ok(()) => ExitCode::SUCCESS,
+        // That is nobody's mistake but this program's: whoever started it may start it again.
+        Err(error) if matches!(error.downcast_ref(), Some(NginxError::Panicked)) => {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
         Err(error) => refuse(&format!("{error:#}")),
     }
 }
@@ -180,8 +185,13 @@ fn worker_user() -> Option<String> {
 }
 
 fn refuse(why: &str) -> ExitCode {
-    eprintln!("nxmesh-agent: {why}");
+    say(why);
     ExitCode::from(USAGE)
+}
+
+/// Says it to whoever started this, if that can be written: on a full disk, say, it cannot.
+fn say(why: &str) {
+    let _ = writeln!(io::stderr(), "nxmesh-agent: {why}");
 }
 
 /// The reason of a usage error, without the help that follows it.

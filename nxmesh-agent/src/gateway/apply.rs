@@ -64,8 +64,8 @@ impl Engine {
         }
     }
 
-    /// Serves what is served already, with what is out of rotation now. Nobody asked, so
-    /// nobody is told.
+    /// Serves what is served already, with what is out of rotation now. Nobody asked, so nobody is
+    /// told, but of what is held back for it.
     pub(super) async fn turn(&mut self, rotation: Arc<Rotation>) {
         self.rotation = rotation;
         if self.holds_rotation() {

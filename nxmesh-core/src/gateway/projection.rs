@@ -68,9 +68,9 @@ impl ConfigUpdate {
         format!("{}-{held_back}", self.checksum)
     }
 
-    /// Whether this names a content of which nothing is held back.
-    pub(crate) fn is_whole(checksum: &str) -> bool {
-        !checksum.is_empty() && !checksum.contains('-')
+    /// The name of the whole content, of which what this names may hold a part back.
+    pub(crate) fn whole_of(checksum: &str) -> &str {
+        checksum.split_once('-').map_or(checksum, |(whole, _)| whole)
     }
 
     /// What an update with this content is called.

@@ -23,13 +23,8 @@ impl Fault for AgentKilled {
         cell.mesh.agent.kill().await
     }
 
-    /// nginx goes on without it. Only when nginx was told already it serves the new version.
     async fn last(&mut self, cell: &mut Cell, at: Point) -> Result<()> {
-        cell.comes_to(if at == Point::Proof { "new" } else { "old" }).await?;
-        cell.mesh.wait_for_state(AgentState::Offline).await?;
-        let shown = cell.mesh.shown().await?;
-        ensure!(shown.convergence.lagging, "nobody proved the new version: {shown:?}");
-        Ok(())
+        goes_on_without_it(cell, at).await
     }
 
     async fn go(&mut self, cell: &mut Cell) -> Result<()> {
@@ -39,4 +34,13 @@ impl Fault for AgentKilled {
     async fn after(&mut self, _: &Cell) -> Result<()> {
         Ok(())
     }
+}
+
+/// nginx goes on without its agent. Only when nginx was told already it serves the new version.
+pub(super) async fn goes_on_without_it(cell: &Cell, at: Point) -> Result<()> {
+    cell.comes_to(if at == Point::Proof { "new" } else { "old" }).await?;
+    cell.mesh.wait_for_state(AgentState::Offline).await?;
+    let shown = cell.mesh.shown().await?;
+    ensure!(shown.convergence.lagging, "nobody proved the new version: {shown:?}");
+    Ok(())
 }

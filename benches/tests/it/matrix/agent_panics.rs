@@ -1,10 +1,11 @@
 //! A part of the agent panics: all of it ends and says so, and whoever started it starts another one.
 
+use super::{
+    agent_killed::goes_on_without_it,
+    cell::{Cell, Fault},
+};
 use anyhow::{Result, ensure};
 use nxmesh_benches::Point;
-use nxmesh_core::gateway::AgentState;
-
-use super::cell::{Cell, Fault};
 
 struct AgentPanics;
 
@@ -23,15 +24,10 @@ impl Fault for AgentPanics {
         cell.faults.panic_at(at)
     }
 
-    /// nginx goes on without it. Only when nginx was told already it serves the new version.
     async fn last(&mut self, cell: &mut Cell, at: Point) -> Result<()> {
         let status = cell.mesh.agent.process().ended().await?;
-        ensure!(status == Some(2), "the agent ended with {status:?}");
-        cell.comes_to(if at == Point::Proof { "new" } else { "old" }).await?;
-        cell.mesh.wait_for_state(AgentState::Offline).await?;
-        let shown = cell.mesh.shown().await?;
-        ensure!(shown.convergence.lagging, "nobody proved the new version: {shown:?}");
-        Ok(())
+        ensure!(status == Some(1), "the agent ended with {status:?}");
+        goes_on_without_it(cell, at).await
     }
 
     async fn go(&mut self, cell: &mut Cell) -> Result<()> {

@@ -150,8 +150,8 @@ impl AgentStatus {
         if content(&self.serving) != content(&proven) {
             self.delivered.verified_at = proven.is_some().then_some(now);
         }
-        let counted_for =
-            proven.as_ref().and_then(|it| it.checksum.split('-').next()).unwrap_or_default();
+        let counted_for = proven.as_ref().map(|it| ConfigUpdate::whole_of(&it.checksum));
+        let counted_for = counted_for.unwrap_or_default();
         // While it is not known what it serves, that is what it served before.
         if !counted_for.is_empty() && counted_for != self.delivered.counted_for {
             self.delivered.counted_for = counted_for.to_owned();

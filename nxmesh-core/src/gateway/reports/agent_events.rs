@@ -86,7 +86,7 @@ impl About {
         now: DateTime<Utc>,
     ) -> Vec<NewEvent> {
         let is_in = |list: &[Quarantined], it: &Quarantined| {
-            list.iter().any(|other| (other.kind, other.id) == (it.kind, it.id))
+            list.iter().any(|other| other.is_same_object(it))
         };
         let held = after.iter().filter(|it| !is_in(before, it)).filter_map(|it| {
             let Quarantined { name, field, error, running_revision, .. } = it;

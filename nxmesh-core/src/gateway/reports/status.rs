@@ -53,7 +53,7 @@ fn note_content(
     now: DateTime<Utc>,
 ) {
     status.serves(serving(version, checksum), now);
-    if ConfigUpdate::is_whole(checksum) {
+    if !checksum.is_empty() && ConfigUpdate::whole_of(checksum) == checksum {
         status.quarantined.clear();
         status.quarantined_total = 0;
     }
