@@ -41,8 +41,10 @@ fn host_file(state: &Path) -> PathBuf {
 /// Writes into the file that is there, as editors that keep the inode do.
 fn edit(file: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(file).unwrap();
-    assert!(text.contains(from), "{text}");
-    File::create(file).unwrap().write_all(text.replace(from, to).as_bytes()).unwrap();
+    assert!(text.contains(from) && from.len() == to.len(), "{text}");
+    // In one write, so that no look finds half of it, and in the same file.
+    let mut file = File::options().write(true).open(file).unwrap();
+    file.write_all(text.replace(from, to).as_bytes()).unwrap();
 }
 
 /// What becomes of drift, up to and with the one that is waited for.
@@ -427,7 +429,7 @@ async fn another_configuration_ends_what_was_reported_and_takes_nothing_of_it_al
     let (agent, mut server) = serving(&state, port, DriftPolicy::Report).await;
     let file = host_file(&state.path());
     fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-    edit(&state.path().join("current/nginx.conf"), "server_tokens off", "server_tokens on");
+    edit(&state.path().join("current/nginx.conf"), "server_tokens off", "server_tokens on ");
     standing(&mut server, |it| it.total == 2).await;
     let two = with_drift(&config(2, port, "two"), DriftPolicy::Report);
     assert_eq!(server.apply_last(&two).await, Success);
