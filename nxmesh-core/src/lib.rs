@@ -2,7 +2,8 @@
 //!
 //! **To embed it**, begin at [`Mesh`]: one handle, from which the areas hang.
 //! [`tenancy`] is who there is and what belongs to whom; [`gateway`] is agents and
-//! what they serve.
+//! what they serve. Peer signaling, `rendezvous` (a cargo feature), has a handle of its own, and needs
+//! nothing of the rest.
 //!
 //! **To extend it**, implement the contracts: [`tenancy::TenancyStore`],
 //! [`gateway::GatewayStore`], [`events::EventStore`], [`LeaseStore`] and [`IdempotencyStore`] for a
@@ -13,6 +14,9 @@
 
 pub mod gateway;
 pub mod tenancy;
+
+#[cfg(feature = "rendezvous")]
+pub mod rendezvous;
 
 pub mod events;
 

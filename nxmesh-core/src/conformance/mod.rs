@@ -26,6 +26,8 @@ pub mod links;
 pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "rendezvous")]
+pub mod rendezvous;
 pub mod rollouts;
 pub mod settings;
 pub mod silence;

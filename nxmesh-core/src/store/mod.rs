@@ -24,6 +24,8 @@ mod timed;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod transfer;
 
+#[cfg(feature = "rendezvous")]
+pub(crate) use self::timed::timed_rendezvous;
 use self::{check::check_trail, slug::slug_taken};
 pub(crate) use self::{settings::last_settings, timed::timed};
 

@@ -29,6 +29,13 @@ use crate::{
     },
 };
 
+#[cfg(feature = "rendezvous")]
+use crate::rendezvous::{
+    AddCandidates, Answer, AnswerOutcome, Candidate, CandidatesAdded, Delivery, Expired, Heartbeat,
+    Millis, Nonce, Offer, OfferFilter, OfferPage, OfferQuery, Publish, PublishOutcome,
+    ReadCandidates, Realm, RendezvousNews, RendezvousStore, TopicCount, TopicPage, TopicQuery,
+};
+
 /// The same stores, with their calls counted; leases are not, which nobody waits for.
 pub(crate) fn timed(stores: Stores, counts: &CallCounts) -> Stores {
     let Stores { tenancy, gateway, events, leases, idempotency } = stores;
@@ -79,6 +86,38 @@ macro_rules! timed {
         }
     };
 }
+
+/// A store of rendezvous, with its calls counted.
+#[cfg(feature = "rendezvous")]
+pub(crate) fn timed_rendezvous(
+    store: Arc<dyn RendezvousStore>,
+    counts: &CallCounts,
+) -> Arc<dyn RendezvousStore> {
+    Arc::new(Timed { store, counts: counts.clone() })
+}
+
+#[cfg(feature = "rendezvous")]
+timed!("rendezvous." RendezvousStore {
+    async fn publish(publish: Publish) -> PublishOutcome;
+    async fn answer(answer: Answer) -> AnswerOutcome;
+    async fn add_candidates(candidates: AddCandidates) -> CandidatesAdded;
+    async fn heartbeat(realm: &Realm, id: &str, by: &str, now: Millis) -> Heartbeat;
+    async fn wrong_secret(realm: &Realm, id: &str, most: u32, now: Millis, until: Millis) -> ();
+    async fn delete_offer(realm: &Realm, id: &str, by: &str) -> bool;
+    async fn retag(realm: &Realm, by: &str, topics: &[String], now: Millis) -> u64;
+    async fn use_nonces(nonces: &[Nonce], now: Millis) -> Vec<bool>;
+    async fn sweep(now: Millis, most: u32) -> Vec<Expired>;
+    async fn offer(realm: &Realm, id: &str, now: Millis) -> Option<Offer>;
+    async fn offers_of(realm: &Realm, peer: &str, filter: OfferFilter, now: Millis) -> Vec<Offer>;
+    async fn offers_by_topic(query: OfferQuery) -> OfferPage;
+    async fn topics(query: TopicQuery) -> TopicPage;
+    async fn topic_counts(realm: &Realm, topics: &[String], not_of: Option<&str>, now: Millis) -> Vec<TopicCount>;
+    async fn candidates(realm: &Realm, id: &str, by: &str, since: Millis, now: Millis) -> ReadCandidates;
+    async fn candidates_of(realm: &Realm, id: &str, by: &str, now: Millis) -> Vec<Candidate>;
+    async fn deliveries(realm: &Realm, to: &str, since: Millis, limit: u32, now: Millis) -> Vec<Delivery>;
+    async fn count(realm: &Realm) -> u64;
+    fn news() -> broadcast::Receiver<RendezvousNews>;
+});
 
 timed!("tenancy." TenancyStore {
     async fn user(id: UserId) -> Option<User>;

@@ -4,11 +4,16 @@ mod events;
 mod gateway;
 mod idempotency;
 mod leases;
+#[cfg(feature = "rendezvous")]
+mod rendezvous;
 mod rollouts;
 mod state;
 mod tenancy;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[cfg(feature = "rendezvous")]
+pub use self::rendezvous::MemoryRendezvous;
 
 use self::state::State;
 use super::local::Local;

@@ -45,6 +45,8 @@ const SETTINGS: &str = "SET statement_timeout = 4000; SET plan_cache_mode = forc
 /// Opens, keeps and closes connections.
 pub(super) struct Connections {
     options: PgConnectOptions,
+    /// More settings, as statements.
+    extra: &'static str,
     turns: Semaphore,
     idle: Mutex<Vec<(PgConnection, Instant)>>,
     down: AtomicBool,
@@ -63,9 +65,10 @@ pub(super) struct Lent<'a> {
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, most: u32) -> Self {
+    pub(super) fn new(options: PgConnectOptions, most: u32, extra: &'static str) -> Self {
         Self {
             options,
+            extra,
             turns: Semaphore::new(most as usize),
             idle: Mutex::default(),
             down: AtomicBool::new(false),
@@ -114,6 +117,9 @@ impl Connections {
         let open = async {
             let mut connection = self.options.connect().await?;
             connection.execute(SETTINGS).await?;
+            if !self.extra.is_empty() {
+                connection.execute(self.extra).await?;
+            }
             Ok(connection)
         };
         timeout(CONNECT, open)

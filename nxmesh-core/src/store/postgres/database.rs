@@ -14,19 +14,44 @@ use super::{
 };
 use crate::{Error, Result, gateway::News};
 
-/// The one way to the database.
+/// The one way to the database, with a feed of news of it.
 #[derive(Debug)]
-pub(super) struct Database {
-    connections: Arc<Connections>,
-    pub(super) feed: Feed,
+pub(super) struct Database<F = Feed> {
+    pub(super) connections: Arc<Connections>,
+    pub(super) feed: F,
 }
 
 impl Database {
     pub(super) fn new(options: PgConnectOptions, most: u32, listen: bool) -> Self {
-        let connections = Arc::new(Connections::new(options.clone(), most));
+        let connections = Arc::new(Connections::new(options.clone(), most, ""));
         Self { feed: Feed::start(options, Arc::clone(&connections), listen), connections }
     }
 
+    /// How many rows a statement changed, while nobody else writes to a table.
+    pub(super) async fn execute_alone(
+        &self,
+        lock: &'static str,
+        statement: Statement<'_>,
+    ) -> Result<u64> {
+        let mut lent = self.connections.lend().await?;
+        let done = self.connections.in_time(alone(lent.get(), lock, statement)).await?;
+        // After a failure the transaction is open: it ends with the connection.
+        let changed = done?;
+        lent.give_back();
+        Ok(changed)
+    }
+
+    /// A connection beside all others, for work that is no call.
+    pub(super) async fn open(&self) -> Result<PgConnection> {
+        self.connections.open().await
+    }
+
+    pub(super) fn announce(&self, news: News) {
+        self.feed.announce(news);
+    }
+}
+
+impl<F: Send + Sync> Database<F> {
     /// The row that a statement answers, if it does.
     pub(super) async fn optional(&self, statement: Statement<'_>) -> Result<Option<PgRow>> {
         self.try_change(statement).await.map_err(Error::decided)
@@ -54,37 +79,19 @@ impl Database {
 
     /// All rows that a statement answers.
     pub(super) async fn all(&self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
+        self.change_all(statement).await.map_err(Error::decided)
+    }
+
+    /// All rows that a statement answers which changes something.
+    pub(super) async fn change_all(&self, statement: Statement<'_>) -> Result<Vec<PgRow>> {
         let mut lent = self.connections.lend().await?;
-        let done = self.connections.in_time(lent.get().fetch_all(statement)).await;
-        done.and_then(|done| lent.end(done)).map_err(Error::decided)
+        let done = self.connections.in_time(lent.get().fetch_all(statement)).await?;
+        lent.end(done)
     }
 
     /// How many rows a statement changed.
     pub(super) async fn execute(&self, statement: Statement<'_>) -> Result<u64> {
         self.connections.execute(statement).await
-    }
-
-    /// The same while nobody else writes to a table.
-    pub(super) async fn execute_alone(
-        &self,
-        lock: &'static str,
-        statement: Statement<'_>,
-    ) -> Result<u64> {
-        let mut lent = self.connections.lend().await?;
-        let done = self.connections.in_time(alone(lent.get(), lock, statement)).await?;
-        // After a failure the transaction is open: it ends with the connection.
-        let changed = done?;
-        lent.give_back();
-        Ok(changed)
-    }
-
-    /// A connection beside all others, for work that is no call.
-    pub(super) async fn open(&self) -> Result<PgConnection> {
-        self.connections.open().await
-    }
-
-    pub(super) fn announce(&self, news: News) {
-        self.feed.announce(news);
     }
 }
 

@@ -54,6 +54,15 @@ pub(super) fn constraint(error: &Error) -> Option<&str> {
     refusal.try_downcast_ref::<PgDatabaseError>()?.constraint()
 }
 
+/// Whether nothing was done only because of what others did at the same time: a deadlock, or a
+/// serialization failure.
+#[cfg(feature = "rendezvous")]
+pub(super) fn is_to_be_repeated(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|it| it.downcast_ref::<SqlError>());
+    let Some(SqlError::Database(refusal)) = source else { return false };
+    matches!(refusal.code().as_deref(), Some("40001" | "40P01"))
+}
+
 /// Whether the connection can be used again after this.
 pub(super) fn is_of_the_call<T>(done: &Result<T, SqlError>) -> bool {
     match done {

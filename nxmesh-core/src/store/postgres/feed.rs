@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
-use super::connections::Connections;
+use super::{connections::Connections, error::unavailable};
 use crate::{
     Error, Result, Tasks,
     gateway::{Moved, News},
@@ -32,14 +32,14 @@ use crate::{
 const CHANNEL: &str = "nxmesh";
 /// Something is said at least so often, and a listener that hears nothing for several times
 /// as long listens in vain.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-const SILENCE: Duration = Duration::from_secs(4);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(super) const SILENCE: Duration = Duration::from_secs(4);
 /// How often to try again when the database is away.
-const RETRY: Duration = Duration::from_millis(500);
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 /// How long connecting to listen may take.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How many news may wait to go out; more are left to the poll.
-const MAX_WAITING: usize = 4096;
+pub(super) const MAX_WAITING: usize = 4096;
 /// How many news go out together: a notification has room for 8000 bytes.
 const TOGETHER: usize = 40;
 
@@ -162,16 +162,8 @@ impl Shared {
 
     /// Listens until that does not work any more.
     async fn listen_once(&self, options: &PgConnectOptions) -> Result<()> {
-        let connect = async {
-            let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT);
-            let pool = pool.connect_lazy_with(options.clone());
-            let mut listener = PgListener::connect_with(&pool).await?;
-            listener.listen(CHANNEL).await?;
-            Ok::<_, Error>(listener)
-        };
-        let silence = |_| super::error::unavailable("the database is silent");
-        let mut listener = timeout(CONNECT, connect).await.map_err(silence)??;
-        listener.eager_reconnect(false);
+        let silence = |_| unavailable("the database is silent");
+        let mut listener = listen(options, CHANNEL).await?;
         loop {
             // Cut off, a listener is not used again.
             let heard = timeout(SILENCE, listener.try_recv()).await.map_err(silence)??;
@@ -221,11 +213,7 @@ impl Shared {
             let rest = waiting.split_off(waiting.len().min(TOGETHER));
             let notification = Notification { from: self.own, news: waiting, recorded };
             let payload = serde_json::to_string(&notification).unwrap_or_default();
-            // Nothing is lost with this transaction: it need not wait for the disk.
-            let statement = sqlx::query(
-                "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)",
-            );
-            connections.execute(statement.bind(CHANNEL).bind(payload)).await?;
+            notify(connections, CHANNEL, payload).await?;
             if rest.is_empty() {
                 return Ok(());
             }
@@ -236,6 +224,33 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Listens to a channel, until that does not work any more: then it ends.
+pub(super) async fn listen(options: &PgConnectOptions, channel: &str) -> Result<PgListener> {
+    let connect = async {
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT);
+        let pool = pool.connect_lazy_with(options.clone());
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen(channel).await?;
+        Ok::<_, Error>(listener)
+    };
+    let silence = |_| unavailable("the database is silent");
+    let mut listener = timeout(CONNECT, connect).await.map_err(silence)??;
+    listener.eager_reconnect(false);
+    Ok(listener)
+}
+
+/// Sends one notification.
+pub(super) async fn notify(
+    connections: &Connections,
+    channel: &str,
+    payload: String,
+) -> Result<()> {
+    // Nothing is lost with this transaction: it need not wait for the disk.
+    let sql = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
+    connections.execute(sqlx::query(sql).bind(channel).bind(payload)).await?;
+    Ok(())
 }
 
 /// Of several moves of one workspace the last one says it all.

@@ -16,6 +16,8 @@ mod logins;
 mod migrate;
 mod open;
 mod organizations;
+#[cfg(feature = "rendezvous")]
+mod rendezvous;
 mod rollouts;
 mod rows;
 mod tenancy;
@@ -25,6 +27,8 @@ mod workspaces;
 use std::time::Duration;
 
 pub use self::open::{PostgresOptions, PostgresStore};
+#[cfg(feature = "rendezvous")]
+pub use self::rendezvous::PostgresRendezvous;
 
 /// How often to look for what a lost notification would have said.
 const POLL: Duration = Duration::from_secs(1);

@@ -5,7 +5,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgSslMode},
 };
 
-use super::{database::Database, migrate};
+use super::{
+    database::Database,
+    migrate::{STORE, Schema, migrate},
+};
 use crate::{Error, ErrorKind, Result};
 
 /// Keeps everything in a Postgres database. Several processes may share one.
@@ -54,31 +57,40 @@ impl PostgresStore {
     /// Those of [`open`](Self::open).
     pub async fn open_with(url: &str, options: PostgresOptions) -> Result<Self> {
         let PostgresOptions { max_connections, allow_plain_text, listen } = options;
-        let bad = |_| {
-            // What the library says of it may repeat the password.
-            let message = "the URL must be postgres://USER:PASSWORD@HOST:PORT/DATABASE";
-            Error::new(ErrorKind::Invalid, message)
-        };
-        let connect = PgConnectOptions::from_str(url).map_err(bad)?;
-        if !allow_plain_text && !is_private(&connect) {
-            let message = format!(
-                "the connection to the database at {} may be plain text: add sslmode=verify-full to its URL",
-                connect.get_host()
-            );
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
-        let connect = connect.application_name("nxmesh").disable_statement_logging();
-        let closed = |error: sqlx::Error| {
-            let (host, port) = (connect.get_host(), connect.get_port());
-            let database = connect.get_database().unwrap_or_default();
-            let message = format!("cannot open the database {database} at {host}:{port}: {error}");
-            Error::new(ErrorKind::Unavailable, message)
-        };
-        let mut first = connect.connect().await.map_err(closed)?;
-        migrate::migrate(&mut first).await?;
-        drop(first);
+        let connect = connect(url, allow_plain_text, STORE).await?;
         Ok(Self { database: Database::new(connect, max_connections.max(1), listen) })
     }
+}
+
+/// How to connect to the database at this URL, whose schema is up to date then.
+pub(super) async fn connect(
+    url: &str,
+    allow_plain_text: bool,
+    schema: Schema,
+) -> Result<PgConnectOptions> {
+    let bad = |_| {
+        // What the library says of it may repeat the password.
+        let message = "the URL must be postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+        Error::new(ErrorKind::Invalid, message)
+    };
+    let connect = PgConnectOptions::from_str(url).map_err(bad)?;
+    if !allow_plain_text && !is_private(&connect) {
+        let message = format!(
+            "the connection to the database at {} may be plain text: add sslmode=verify-full to its URL",
+            connect.get_host()
+        );
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    let connect = connect.application_name("nxmesh").disable_statement_logging();
+    let closed = |error: sqlx::Error| {
+        let (host, port) = (connect.get_host(), connect.get_port());
+        let database = connect.get_database().unwrap_or_default();
+        let message = format!("cannot open the database {database} at {host}:{port}: {error}");
+        Error::new(ErrorKind::Unavailable, message)
+    };
+    let mut first = connect.connect().await.map_err(closed)?;
+    migrate(&mut first, schema).await?;
+    Ok(connect)
 }
 
 /// Whether nobody on the way can read what is said.

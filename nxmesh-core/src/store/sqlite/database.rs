@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{
     migrate::migrate,
     readers::Readers,
-    writer::{Writer, Written},
+    writer::{Audience, Writer, Written},
 };
 use crate::{Error, ErrorKind, Result, store::local::Local};
 
@@ -21,23 +21,31 @@ const READERS: usize = 4;
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// One writer, some readers.
-pub(super) struct Database {
+pub(super) struct Database<A: Audience = Local> {
     path: PathBuf,
     // Before the writer: whoever closes the file last empties the log into it, if it may write.
     readers: Readers,
-    writer: Writer,
+    writer: Writer<A>,
     _lock: File,
 }
 
-impl Database {
-    pub(super) fn open(path: &Path, news: Arc<Local>) -> Result<Self> {
+/// What a database is for.
+pub(super) struct Purpose {
+    /// How its schema came about.
+    pub(super) migrations: &'static [&'static str],
+    /// `full`: each commit waits for the disk; `normal`: none does.
+    pub(super) synchronous: &'static str,
+}
+
+impl<A: Audience> Database<A> {
+    pub(super) fn open(path: &Path, purpose: &Purpose, news: Arc<A>) -> Result<Self> {
         let lock = lock(path)?;
         make(path)?;
         let mut connection = Connection::open(path).map_err(|error| cannot_open(path, error))?;
         configure(&connection)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
-        connection.pragma_update(None, "synchronous", "full")?;
-        migrate(&mut connection)?;
+        connection.pragma_update(None, "synchronous", purpose.synchronous)?;
+        migrate(&mut connection, purpose.migrations)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reader = || -> Result<Connection> {
             let connection = Connection::open_with_flags(path, flags)
@@ -61,13 +69,13 @@ impl Database {
     /// Writes; when this answers, what `work` did is on disk, or did not happen.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<Written<T>> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<Written<T, A::Effect>> + Send + 'static,
     ) -> Result<T> {
         self.writer.write(work).await
     }
 }
 
-impl fmt::Debug for Database {
+impl<A: Audience> fmt::Debug for Database<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
     }

@@ -3,7 +3,7 @@ use rusqlite::Connection;
 use crate::{Error, ErrorKind, Result};
 
 /// Each takes the schema one version further; a published one never changes.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_agent_sessions.sql"),
     include_str!("migrations/0003_roles.sql"),
@@ -18,13 +18,13 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 /// Brings the schema up to date, each step whole or not at all.
-pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
+pub(super) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<()> {
     let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let known = (1_u32..).zip(MIGRATIONS);
-    if version as usize > MIGRATIONS.len() {
+    let known = (1_u32..).zip(migrations);
+    if version as usize > migrations.len() {
         let message = format!(
             "the database has schema version {version}, but this program knows only up to {}: use a newer program",
-            MIGRATIONS.len()
+            migrations.len()
         );
         return Err(Error::new(ErrorKind::Corrupt, message));
     }

@@ -14,6 +14,8 @@ mod idempotency;
 mod leases;
 mod migrate;
 mod readers;
+#[cfg(feature = "rendezvous")]
+mod rendezvous;
 mod rollouts;
 mod rows;
 mod tenancy;
@@ -22,7 +24,9 @@ mod writer;
 
 use std::{path::Path, sync::Arc};
 
-use self::database::Database;
+use self::database::{Database, Purpose};
+#[cfg(feature = "rendezvous")]
+pub use self::rendezvous::SqliteRendezvous;
 use super::local::Local;
 use crate::Result;
 
@@ -44,7 +48,11 @@ impl SqliteStore {
         let path = path.as_ref().to_owned();
         let local = Arc::new(Local::new());
         let news = Arc::clone(&local);
-        let opened = tokio::task::spawn_blocking(move || Database::open(&path, news)).await;
+        let opened = tokio::task::spawn_blocking(move || {
+            let purpose = Purpose { migrations: migrate::MIGRATIONS, synchronous: "full" };
+            Database::open(&path, &purpose, news)
+        })
+        .await;
         let database = opened.map_err(error::interrupted)??;
         Ok(Self { database, local })
     }

@@ -18,39 +18,63 @@ const MAX_WAITING: usize = 1024;
 /// How many writes share one transaction at most.
 const MAX_GROUP: usize = 256;
 
-/// What a write leaves behind.
-pub(super) struct Written<T> {
-    pub(super) answer: T,
-    /// To be counted and announced once it is on disk.
-    pub(super) effect: Effect,
+/// Who has to know what writes leave behind.
+pub(super) trait Audience: Send + Sync + 'static {
+    /// What there is to know.
+    type Effect: Default + Send + 'static;
+
+    /// Takes note before the caller is answered, even when it is not sure that the write was done.
+    fn count(&self, effect: &Self::Effect);
+
+    /// Tells others, once it is on disk.
+    fn tell(&self, effect: Self::Effect);
 }
 
-impl<T> Written<T> {
+impl Audience for Local {
+    type Effect = Effect;
+
+    fn count(&self, effect: &Effect) {
+        Self::count(self, effect);
+    }
+
+    fn tell(&self, effect: Effect) {
+        Self::tell(self, effect);
+    }
+}
+
+/// What a write leaves behind.
+pub(super) struct Written<T, E = Effect> {
+    pub(super) answer: T,
+    /// To be counted and announced once it is on disk.
+    pub(super) effect: E,
+}
+
+impl<T, E: Default> Written<T, E> {
     /// Nothing that others need to hear of.
     pub(super) fn quietly(answer: T) -> Self {
-        Self { answer, effect: Effect::default() }
+        Self { answer, effect: E::default() }
     }
 }
 
 /// Does its work, if the group could begin.
-type Job = Box<dyn FnOnce(Option<&Connection>) -> Report + Send>;
+type Job<E> = Box<dyn FnOnce(Option<&Connection>) -> Report<E> + Send>;
 
 /// What is to be done once the group is committed or not.
-struct Report {
-    effect: Effect,
+struct Report<E> {
+    effect: E,
     tell: Box<dyn FnOnce(Result<(), String>) + Send>,
 }
 
 /// The handle of the writing thread, which ends with it.
-pub(super) struct Writer {
-    jobs: Option<mpsc::Sender<Job>>,
+pub(super) struct Writer<A: Audience = Local> {
+    jobs: Option<mpsc::Sender<Job<A::Effect>>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
-impl Writer {
-    pub(super) fn start(connection: Connection, news: Arc<Local>) -> Result<Self> {
+impl<A: Audience> Writer<A> {
+    pub(super) fn start(connection: Connection, news: Arc<A>) -> Result<Self> {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
-        let run = move || run(&connection, waiting, &news);
+        let run = move || run(&connection, waiting, news.as_ref());
         let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(run);
         let failed = |error| {
             Error::new(ErrorKind::Unavailable, "cannot start the writing thread").with_source(error)
@@ -60,16 +84,16 @@ impl Writer {
 
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<Written<T>> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<Written<T, A::Effect>> + Send + 'static,
     ) -> Result<T> {
         let gone = || Error::new(ErrorKind::Unavailable, "the database is closed");
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let job: Job<A::Effect> = Box::new(move |connection| {
             let done = connection
                 .map_or_else(|| Err(cannot_begin()), |connection| alone(connection, work));
             let (done, effect) = match done {
                 Ok(Written { answer, effect }) => (Ok(answer), effect),
-                Err(error) => (Err(error), Effect::default()),
+                Err(error) => (Err(error), A::Effect::default()),
             };
             let tell = Box::new(move |committed| {
                 let failed = |why: String| {
@@ -89,7 +113,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl<A: Audience> Drop for Writer<A> {
     fn drop(&mut self) {
         self.jobs = None;
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -100,7 +124,11 @@ impl Drop for Writer {
     }
 }
 
-fn run(connection: &Connection, mut waiting: mpsc::Receiver<Job>, news: &Local) {
+fn run<A: Audience>(
+    connection: &Connection,
+    mut waiting: mpsc::Receiver<Job<A::Effect>>,
+    news: &A,
+) {
     while let Some(first) = waiting.blocking_recv() {
         let mut reports = Vec::new();
         let began = connection.execute_batch("BEGIN IMMEDIATE");
@@ -133,9 +161,11 @@ fn cannot_begin() -> Error {
 
 /// Runs one job so that its failure undoes only itself.
 fn alone<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-    connection.execute_batch("SAVEPOINT job")?;
+    connection.prepare_cached("SAVEPOINT job")?.execute([])?;
     let done = work(connection);
-    let end = if done.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-    connection.execute_batch(end)?;
+    if done.is_err() {
+        connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
+    }
+    connection.prepare_cached("RELEASE job")?.execute([])?;
     done
 }

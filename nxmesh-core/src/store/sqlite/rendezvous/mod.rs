@@ -1,0 +1,14 @@
+//! Rendezvous in a SQLite file of its own.
+
+mod answer;
+mod candidates;
+mod listing;
+mod open;
+mod peers;
+mod publish;
+mod read;
+mod store;
+mod sweep;
+mod sync;
+
+pub use self::open::SqliteRendezvous;
