@@ -4,26 +4,24 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use nxmesh_core::{Secret, events::EventId};
-use reqwest::{Response, StatusCode, Url, header};
+use reqwest::StatusCode;
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio_tungstenite::Connector;
 
 use crate::{
-    Agents, ApiError, ApiKeys, AuditLog, Auth, Changes, Error, Events, Members, Organizations,
-    Result, Revisions, Rollouts, Upstreams, VirtualHosts, Workspaces, request::Call,
-    socket::Socket, tenancy::Tokens,
+    Agents, ApiKeys, AuditLog, Auth, Changes, Error, Events, Members, Organizations, Result,
+    Revisions, Rollouts, Upstreams, VirtualHosts, Workspaces,
+    error::refusal,
+    request::Call,
+    sender::{self, Sender},
+    socket::Socket,
+    tenancy::Tokens,
 };
-
-/// How often a call that may be sent twice is tried in all.
-const TRIES: usize = 4;
-/// The longest wait that a server may ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection to one control plane, cheap to clone: clones are logged in together.
 #[derive(Debug, Clone)]
@@ -32,8 +30,7 @@ pub struct Client {
 }
 
 struct Shared {
-    http: reqwest::Client,
-    base: Url,
+    sender: Sender,
     /// How the WebSocket speaks TLS, if not by what the machine trusts.
     tls: Option<Connector>,
     timeout: Duration,
@@ -43,7 +40,7 @@ struct Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("base", &self.base.as_str()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("sender", &self.sender).finish_non_exhaustive()
     }
 }
 
@@ -86,26 +83,14 @@ impl ClientBuilder {
     /// # Errors
     /// [`Error::Address`] when the server's address is none.
     pub fn build(self) -> Result<Client> {
-        let bad = || Error::Address(self.server.clone());
-        let mut base = Url::parse(&self.server).map_err(|_| bad())?;
-        if !matches!(base.scheme(), "http" | "https") {
-            return Err(bad());
-        }
-        base.set_path(&format!("{}/v1/", base.path().trim_end_matches('/')));
-        // Another part of the program may have chosen already: any choice will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut http = reqwest::Client::builder().timeout(self.timeout);
-        let mut tls = None;
-        if let Some(pem) = &self.roots {
-            let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(Error::Build)?;
-            http = http.tls_certs_only(roots);
-            tls = Some(connector(pem));
-        }
+        let base = sender::base(&self.server, "v1/")?;
+        let http = sender::http(self.roots.as_deref())?.timeout(self.timeout);
         let http = http.build().map_err(Error::Build)?;
+        let sender = Sender { http, base, refusal };
+        let tls = self.roots.as_deref().map(connector);
         let tokens = self.access_token.map(|access| Tokens { access, refresh: None });
         let shared = Shared {
-            http,
-            base,
+            sender,
             tls,
             timeout: self.timeout,
             tokens: RwLock::new(tokens),
@@ -229,8 +214,7 @@ impl Client {
     /// expired is renewed, once.
     pub(crate) async fn fetch<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
         let (status, body) = self.send(call).await?;
-        serde_json::from_slice(&body)
-            .map_err(|source| Error::Answer { status: status.as_u16(), source: Some(source) })
+        sender::read(status, &body)
     }
 
     /// Sends a call that answers nothing.
@@ -240,16 +224,26 @@ impl Client {
 
     async fn send(&self, call: Call) -> Result<(StatusCode, bytes::Bytes)> {
         let before = self.tokens();
-        match self.send_with_retry(&call, before.as_ref()).await {
+        match self.send_as(&call, before.as_ref()).await {
             Err(Error::Api(error))
                 if error.status == 401
                     && before.as_ref().is_some_and(|it| it.refresh.is_some()) =>
             {
                 self.renew(before.as_ref()).await?;
-                self.send_with_retry(&call, self.tokens().as_ref()).await
+                self.send_as(&call, self.tokens().as_ref()).await
             }
             done => done,
         }
+    }
+
+    /// Sends a call as whoever has these tokens.
+    pub(crate) async fn send_as(
+        &self,
+        call: &Call,
+        tokens: Option<&Tokens>,
+    ) -> Result<(StatusCode, bytes::Bytes)> {
+        let token = tokens.map(|it| it.access.expose().as_str());
+        self.shared.sender.send(call, token).await
     }
 
     /// Connects to the events after `since`, or from now on.
@@ -272,7 +266,7 @@ impl Client {
         since: Option<EventId>,
         tokens: Option<&Tokens>,
     ) -> Result<Socket> {
-        let Shared { base, tls, timeout, .. } = self.shared.as_ref();
+        let Shared { sender: Sender { base, .. }, tls, timeout, .. } = self.shared.as_ref();
         let bad = || Error::Address(base.to_string());
         let mut url = base.join("events").map_err(|_| bad())?;
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
@@ -294,62 +288,6 @@ impl Client {
         }
         self.auth().refresh().await
     }
-
-    pub(crate) async fn send_with_retry(
-        &self,
-        call: &Call,
-        tokens: Option<&Tokens>,
-    ) -> Result<(StatusCode, bytes::Bytes)> {
-        let mut waits = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(100))
-            .with_jitter()
-            .with_max_times(TRIES - 1)
-            .build();
-        loop {
-            let failure = match self.send_once(call, tokens).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
-            let Some(wait) = waits.next().filter(|_| may_repeat(call, &failure)) else {
-                return Err(failure.error);
-            };
-            tokio::time::sleep(failure.wait.unwrap_or(wait).min(LONGEST_WAIT)).await;
-        }
-    }
-
-    async fn send_once(
-        &self,
-        call: &Call,
-        tokens: Option<&Tokens>,
-    ) -> Result<(StatusCode, bytes::Bytes), Failure> {
-        let url = self
-            .shared
-            .base
-            .join(&call.path)
-            .map_err(|_| Failure::of(Error::Address(call.path.clone())))?;
-        let mut request = self.shared.http.request(call.method.clone(), url).query(&call.query);
-        if let Some(tokens) = tokens {
-            request = request.bearer_auth(tokens.access.expose());
-        }
-        if let Some(tag) = &call.if_match {
-            request = request.header(header::IF_MATCH, tag);
-        }
-        if let Some(key) = &call.idempotency_key {
-            request = request.header("idempotency-key", key);
-        }
-        if let Some(body) = &call.body {
-            request = request.json(body);
-        }
-        let failed = |error| Failure::of(Error::Transport(error));
-        let response = request.send().await.map_err(failed)?;
-        let (status, wait) = (response.status(), retry_after(&response));
-        let replayed = response.headers().contains_key("idempotency-replayed");
-        let body = response.bytes().await.map_err(failed)?;
-        if status.is_success() {
-            return Ok((status, body));
-        }
-        Err(Failure { error: refusal(status, &body), wait, replayed })
-    }
 }
 
 /// Speaks TLS to servers that these certificates vouch for.
@@ -360,55 +298,4 @@ fn connector(pem: &[u8]) -> Connector {
     let config =
         rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Connector::Rustls(Arc::new(config))
-}
-
-/// A try that failed.
-struct Failure {
-    error: Error,
-    /// How long the server asks to wait.
-    wait: Option<Duration>,
-    /// Whether it is what an earlier try was answered: another one will be, too.
-    replayed: bool,
-}
-
-impl Failure {
-    const fn of(error: Error) -> Self {
-        Self { error, wait: None, replayed: false }
-    }
-
-    /// An earlier try of the same call is not through: its answer comes.
-    fn is_under_way(&self, error: &ApiError) -> bool {
-        let named = error.details.iter().any(|it| it.field == "Idempotency-Key");
-        error.status == 409 && self.wait.is_some() && named
-    }
-}
-
-/// Nothing was done, or it is not done twice.
-fn may_repeat(call: &Call, failure: &Failure) -> bool {
-    match &failure.error {
-        Error::Transport(error) => call.is_repeatable() || error.is_connect(),
-        Error::Api(error) => match error.status {
-            429 => true,
-            503 => call.is_repeatable() && !failure.replayed,
-            _ => failure.is_under_way(error),
-        },
-        Error::Socket(_) | Error::Answer { .. } | Error::Address(_) | Error::Build(_) => false,
-    }
-}
-
-fn retry_after(response: &Response) -> Option<Duration> {
-    let header = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    header.parse().ok().map(Duration::from_secs)
-}
-
-pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> Error {
-    #[derive(Deserialize)]
-    struct Envelope {
-        error: ApiError,
-    }
-    let status = status.as_u16();
-    match serde_json::from_slice::<Envelope>(body) {
-        Ok(Envelope { error }) => Error::Api(ApiError { status, ..error }),
-        Err(source) => Error::Answer { status, source: Some(source) },
-    }
 }

@@ -16,18 +16,26 @@
 #[doc = include_str!("../../docs/changes.md")]
 struct ChangesPage;
 
+#[cfg(all(doctest, feature = "rendezvous"))]
+#[doc = include_str!("../../docs/rendezvous-client.md")]
+struct RendezvousPage;
+
 mod client;
 mod error;
 mod events;
 mod gateway;
 mod paging;
 mod request;
+mod sender;
 mod socket;
 mod tenancy;
 
+#[cfg(feature = "rendezvous")]
+pub mod rendezvous;
+
 pub use self::{
     client::{Client, ClientBuilder},
-    error::{ApiError, Error, Result},
+    error::{ApiError, Error, RendezvousError, Result},
     events::{EventStream, Events, Received, Watch},
     gateway::{
         AgentFilter, Agents, Changes, RegistrationToken, Revisions, Rollouts, Upstreams,

@@ -14,12 +14,15 @@ pub(crate) struct Call {
     pub(crate) if_match: Option<String>,
     /// The name under which the server does it once, however often it is sent.
     pub(crate) idempotency_key: Option<String>,
+    /// Whether it may be sent twice: what changes nothing, and what the server does once.
+    pub(crate) repeatable: bool,
     pub(crate) body: Option<serde_json::Value>,
 }
 
 impl Call {
     fn new(method: Method, path: String) -> Self {
-        Self { method, path, query: Vec::new(), if_match: None, idempotency_key: None, body: None }
+        let (query, repeatable) = (Vec::new(), method == Method::GET);
+        Self { method, path, query, if_match: None, idempotency_key: None, repeatable, body: None }
     }
 
     pub(crate) fn get(path: String) -> Self {
@@ -30,7 +33,18 @@ impl Call {
         // The server keeps no answers with the tokens of a login in them.
         let named = !path.starts_with("auth/");
         let idempotency_key = named.then(|| Uuid::new_v4().to_string());
-        Self { idempotency_key, ..Self::new(Method::POST, path) }
+        Self { idempotency_key, repeatable: named, ..Self::new(Method::POST, path) }
+    }
+
+    /// To a server that keeps no answers by name.
+    #[cfg(feature = "rendezvous")]
+    pub(crate) fn post_unnamed(path: String) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    #[cfg(feature = "rendezvous")]
+    pub(crate) fn put(path: String) -> Self {
+        Self::new(Method::PUT, path).repeatable()
     }
 
     pub(crate) fn patch(path: String) -> Self {
@@ -63,8 +77,10 @@ impl Call {
         self
     }
 
-    /// Whether it may be sent twice: what changes nothing, and what the server does once.
-    pub(crate) fn is_repeatable(&self) -> bool {
-        self.method == Method::GET || self.idempotency_key.is_some()
+    /// It is harmless when the server does it twice.
+    #[cfg(feature = "rendezvous")]
+    pub(crate) fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
     }
 }

@@ -17,7 +17,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{ApiError, Error, Result, client::refusal};
+use crate::{ApiError, Error, Result, error::refusal, sender::silent};
 
 /// A server that says nothing for so long is gone: it pings every 20 s.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -117,10 +117,5 @@ fn parse(text: &str) -> Option<Said> {
 }
 
 fn failed(error: tungstenite::Error) -> Error {
-    Error::Socket(Box::new(error))
-}
-
-fn silent() -> Error {
-    let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer");
     Error::Socket(Box::new(error))
 }

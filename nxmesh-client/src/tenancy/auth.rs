@@ -2,7 +2,7 @@ use nxmesh_core::Secret;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{Client, Error, Result, request::Call};
+use crate::{Client, Result, request::Call, sender};
 
 /// Logging in: `client.auth()`.
 #[derive(Debug, Clone)]
@@ -79,10 +79,8 @@ impl Auth {
     }
 
     async fn take(&self, call: Call) -> Result<()> {
-        let (status, body) = self.client.send_with_retry(&call, None).await?;
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|source| Error::Answer { status: status.as_u16(), source: Some(source) })?;
-        let Answer { access_token, refresh_token } = answer;
+        let (status, body) = self.client.send_as(&call, None).await?;
+        let Answer { access_token, refresh_token } = sender::read(status, &body)?;
         self.client.keep(Tokens {
             access: Secret::new(access_token),
             refresh: Some(Secret::new(refresh_token)),

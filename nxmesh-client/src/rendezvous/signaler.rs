@@ -1,0 +1,249 @@
+use std::{sync::Arc, time::Duration};
+
+use nxmesh_core::{
+    Secret, Tasks,
+    rendezvous::{Credential, Millis, Role},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+use super::{
+    CandidateSender, EventFilter, Events, Negotiation, NewOffer, Offer, PeerEvent,
+    RendezvousClient,
+    inbox::{Inbox, LOOK_EVERY, Opened},
+    push::push,
+};
+use crate::{Error, Result, sender};
+
+/// How much waits for a negotiation that is slow to read it; the rest waits at the server.
+const WAITING: usize = 128;
+/// How many pushed events wait to be handed on; then the server waits.
+const PUSHED: usize = 128;
+
+/// Pairs peers: one offers, another one finds that and answers, and both tell each other how they are
+/// reached, as they find out. Cheap to clone; it works until the last clone and
+/// the last [`Negotiation`] are dropped.
+///
+/// What the other side says comes by push. Where a server or something before it has none, and while a connection
+/// is broken, the server is asked again and again; nothing is lost or comes twice when one takes
+/// over from the other.
+///
+/// ```no_run
+/// # async fn f(sdp: String, candidate: serde_json::Value) -> Result<(), nxmesh_client::Error> {
+/// use nxmesh_client::rendezvous::{NewOffer, RendezvousClient, Signal, Signaler};
+///
+/// let client = RendezvousClient::new("https://example.com/rendezvous")?;
+/// let me = client.register().await?;
+/// let signaler = Signaler::new(&client, me);
+/// let mut negotiation = signaler.offer(&NewOffer::new(sdp, ["movie-xyz"])).await?;
+/// negotiation.sender().send(&[candidate]).await?;
+/// while let Some(signal) = negotiation.next().await? {
+///     match signal {
+///         Signal::Answer(answer) => println!("answered: {}", answer.sdp),
+///         Signal::Candidate(it) => println!("may be reached: {}", it.candidate),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Signaler {
+    works: Arc<Works>,
+}
+
+/// What is done for a signaler, while it or a negotiation of it is there.
+#[derive(Debug)]
+pub(super) struct Works {
+    client: RendezvousClient,
+    peer: String,
+    poll_every: Duration,
+    pushed: bool,
+    opened: mpsc::Sender<Opened>,
+    tasks: Tasks,
+}
+
+/// Puts a [`Signaler`] together.
+#[derive(Debug)]
+#[must_use]
+pub struct SignalerBuilder {
+    client: RendezvousClient,
+    credential: Credential,
+    poll_every: Duration,
+    pushed: bool,
+}
+
+impl SignalerBuilder {
+    /// How often the server is asked where nothing is pushed; once a second, if not set.
+    pub const fn poll_every(mut self, interval: Duration) -> Self {
+        self.poll_every = interval;
+        self
+    }
+
+    /// Asks again and again, and never for push.
+    pub const fn without_push(mut self) -> Self {
+        self.pushed = false;
+        self
+    }
+
+    /// Begins to work. Has to be called in a Tokio runtime.
+    #[must_use]
+    pub fn build(self) -> Signaler {
+        let Self { client, credential, poll_every, pushed } = self;
+        let peer = credential.peer_id.clone();
+        let client = client.with_credential(credential);
+        let tasks = Tasks::default();
+        let (opened, begun) = mpsc::channel(1);
+        let (to, events) = mpsc::channel(PUSHED);
+        let spawn = |work: futures::future::BoxFuture<'static, ()>| {
+            let stopping = tasks.stopping().clone();
+            tasks.spawn(async move {
+                stopping.run_until_cancelled(work).await;
+            });
+        };
+        if pushed {
+            spawn(Box::pin(push(client.clone(), to)));
+        }
+        spawn(Box::pin(Inbox::new(client.clone()).run(poll_every, begun, events)));
+        Signaler { works: Arc::new(Works { client, peer, poll_every, pushed, opened, tasks }) }
+    }
+}
+
+impl Signaler {
+    /// A signaler for the peer that this credential is of. Has to be called in a Tokio runtime.
+    #[must_use]
+    pub fn new(client: &RendezvousClient, credential: Credential) -> Self {
+        Self::builder(client, credential).build()
+    }
+
+    /// Starts putting one together.
+    pub fn builder(client: &RendezvousClient, credential: Credential) -> SignalerBuilder {
+        let poll_every = Duration::from_secs(1);
+        SignalerBuilder { client: client.clone(), credential, poll_every, pushed: true }
+    }
+
+    /// The calls that it is made of, as the peer.
+    #[must_use]
+    pub fn client(&self) -> &RendezvousClient {
+        &self.works.client
+    }
+
+    /// Makes an offer, and listens for what comes of it. The same offer again takes over from the
+    /// negotiation that there was.
+    ///
+    /// # Errors
+    /// As [`Offers::publish`](super::Offers::publish).
+    pub async fn offer(&self, new: &NewOffer) -> Result<Negotiation> {
+        let made = self.works.client.offers().publish(std::slice::from_ref(new)).await?;
+        let made = made.into_iter().next().ok_or(Error::Answer { status: 200, source: None })?;
+        Ok(self.begin(made.id, Role::Offerer).await)
+    }
+
+    /// Waits for an offer of somebody else under a topic.
+    ///
+    /// Of many, one by chance: who looks at the same time finds another one. Somebody may answer it first all the
+    /// same: look again then.
+    ///
+    /// # Errors
+    /// When the server refuses; one that is away is waited for.
+    pub async fn find(&self, topic: &str) -> Result<Offer> {
+        let Works { client, poll_every, pushed, .. } = &*self.works;
+        // What reaches the peer is told elsewhere.
+        let filter = EventFilter { since: Some(Millis::MAX), topics: vec![topic.to_owned()] };
+        let mut events = None;
+        // A comma stands between topics there.
+        let mut try_push_at = (*pushed && !topic.contains(',')).then(Instant::now);
+        loop {
+            // Connected first: what comes after the look is told.
+            if try_push_at.is_some_and(|it| it <= Instant::now()) && events.is_none() {
+                events = client.events(&filter).await.ok();
+                try_push_at = Some(Instant::now() + LOOK_EVERY);
+            }
+            match client.offers().by_topic(topic, None, None).await {
+                Ok(found) => {
+                    let others = found.offers.into_iter().filter(|it| self.is_others(it));
+                    if let Some(offer) = any_of(others.collect()) {
+                        return Ok(offer);
+                    }
+                }
+                Err(error) if error.is_passing() => {}
+                Err(error) => return Err(error),
+            }
+            if let Some(connected) = &mut events {
+                match timeout(LOOK_EVERY, self.told(connected, topic)).await {
+                    Ok(Ok(Some(offer))) => return Ok(offer),
+                    Ok(Ok(None)) | Err(_) => continue,
+                    Ok(Err(_)) => {
+                        events = None;
+                        try_push_at = Some(Instant::now());
+                    }
+                }
+            }
+            tokio::time::sleep(*poll_every).await;
+        }
+    }
+
+    /// Answers an offer, and listens for what comes of it. A call that fails because no answer came
+    /// from the server may have counted all the same.
+    ///
+    /// # Errors
+    /// As [`Offers::answer`](super::Offers::answer).
+    pub async fn answer(
+        &self,
+        offer: &str,
+        sdp: &str,
+        secret: Option<&Secret<String>>,
+    ) -> Result<Negotiation> {
+        let answered = self.works.client.offers().answer(offer, sdp, secret).await?;
+        Ok(self.begin(answered.offer_id, Role::Answerer).await)
+    }
+
+    /// Ends all negotiations, and waits until nothing works any more.
+    pub async fn shutdown(&self) {
+        self.works.tasks.shutdown().await;
+    }
+
+    async fn begin(&self, offer: String, role: Role) -> Negotiation {
+        let (to, from) = mpsc::channel(WAITING);
+        let client = self.works.client.clone();
+        let sender = CandidateSender { client, offer: offer.as_str().into() };
+        // After a shutdown nobody takes it: the negotiation is over then, as all others are.
+        let _ = self.works.opened.send(Opened { offer, role, to }).await;
+        Negotiation { sender, role, from, _works: Arc::clone(&self.works) }
+    }
+
+    /// The next offer that is told of; `None` when it is time to look oneself.
+    async fn told(&self, events: &mut Events, topic: &str) -> Result<Option<Offer>> {
+        loop {
+            match events.next().await? {
+                Some(PeerEvent::Offer { topic: under, offer })
+                    if under == topic && self.is_others(&offer) =>
+                {
+                    return Ok(Some(*offer));
+                }
+                Some(PeerEvent::Missed) => return Ok(None),
+                Some(_) => {}
+                None => return Err(sender::silent()),
+            }
+        }
+    }
+
+    fn is_others(&self, offer: &Offer) -> bool {
+        offer.peer_id != self.works.peer
+    }
+}
+
+impl Drop for Works {
+    fn drop(&mut self) {
+        self.tasks.stopping().cancel();
+    }
+}
+
+fn any_of(mut offers: Vec<Offer>) -> Option<Offer> {
+    if offers.is_empty() {
+        return None;
+    }
+    let at = rand::random_range(0..offers.len());
+    Some(offers.swap_remove(at))
+}
