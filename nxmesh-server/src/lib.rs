@@ -19,9 +19,13 @@ struct Readme;
 mod events;
 mod gateway;
 mod http;
+#[cfg(feature = "rendezvous")]
+pub mod rendezvous;
 mod tenancy;
 
 pub use self::{
     gateway::grpc,
-    http::{HttpSettings, MAX_BODY_BYTES, Needs, Route, document, http, http_with, routes},
+    http::{
+        HttpSettings, MAX_BODY_BYTES, MoreFigures, Needs, Route, document, http, http_with, routes,
+    },
 };

@@ -1,24 +1,30 @@
 //! The reference server.
 
+mod rendezvous_settings;
 mod secrets;
 mod serve;
 mod settings;
+mod signaling;
 mod tls;
 
 use std::{
     io::{self, IsTerminal},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use nxmesh_core::store::{
-    Archive, Stores,
-    postgres::{PostgresOptions, PostgresStore},
-    sqlite::SqliteStore,
-    transfer,
+use nxmesh_core::{
+    rendezvous::RendezvousStore,
+    store::{
+        Archive, Stores,
+        postgres::{PostgresOptions, PostgresRendezvous, PostgresStore},
+        sqlite::{SqliteRendezvous, SqliteStore},
+        transfer,
+    },
 };
 
 use self::settings::{Command, LogFormat, Migrate, Settings, StoreUrl};
@@ -60,7 +66,7 @@ async fn main() -> ExitCode {
             Err(error) => fail(&error),
         };
     }
-    let server = match serve::prepare(settings, open_store).await {
+    let server = match serve::prepare(settings, open_store, open_rendezvous).await {
         Ok(server) => server,
         Err(error) => return refuse(&format!("{error:#}")),
     };
@@ -105,6 +111,25 @@ async fn open_store(url: StoreUrl, settings: &Settings) -> anyhow::Result<Stores
             options.listen = !settings.postgres_no_listen;
             options.allow_plain_text = settings.insecure;
             PostgresStore::open_with(url.expose(), options).await.context("--store")?.into()
+        }
+    })
+}
+
+/// The same for rendezvous, which has a file of its own, or tables of its own.
+async fn open_rendezvous(
+    url: StoreUrl,
+    settings: &Settings,
+) -> anyhow::Result<Arc<dyn RendezvousStore>> {
+    let durability = settings.rendezvous.rendezvous_durability.into();
+    Ok(match url {
+        StoreUrl::Sqlite(path) => Arc::new(SqliteRendezvous::open(path, durability).await?),
+        StoreUrl::Postgres(url) => {
+            let mut options = PostgresOptions::default();
+            options.max_connections = settings.postgres_connections;
+            options.listen = !settings.postgres_no_listen;
+            options.allow_plain_text = settings.insecure;
+            let opened = PostgresRendezvous::open_with(url.expose(), options, durability).await;
+            Arc::new(opened.context("--store")?)
         }
     })
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nxmesh_core::rendezvous::CredentialKey;
 use nxmesh_core::tenancy::MasterKey;
 
 /// The key that was given, or the one in the file, which is made if it is not there.
@@ -21,6 +22,18 @@ pub(crate) fn master_key(given: Option<&str>, file: &Path) -> Result<MasterKey> 
         return MasterKey::parse(&text).with_context(|| format!("{shown}"));
     }
     let key = MasterKey::generate();
+    write_once(file, key.to_text().expose()).with_context(|| format!("cannot write {shown}"))?;
+    Ok(key)
+}
+
+/// The key of rendezvous credentials in the file, which is made if it is not there.
+pub(crate) fn credential_key(file: &Path) -> Result<CredentialKey> {
+    let shown = file.display();
+    if file.exists() {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+        return CredentialKey::parse(&text).with_context(|| format!("{shown}"));
+    }
+    let key = CredentialKey::generate();
     write_once(file, key.to_text().expose()).with_context(|| format!("cannot write {shown}"))?;
     Ok(key)
 }

@@ -95,6 +95,9 @@ pub(crate) struct Settings {
     #[arg(long, env = "NXMESH_MASTER_KEY", hide_env_values = true)]
     pub(crate) master_key: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) rendezvous: crate::rendezvous_settings::RendezvousArgs,
+
     /// What to log: error, warn, info, debug, trace, or a filter for each module
     #[arg(long, env = "NXMESH_LOG", default_value = "info")]
     pub(crate) log: String,
@@ -145,7 +148,7 @@ pub(crate) enum StoreUrl {
     Postgres(Secret<String>),
 }
 
-fn parse_origin(text: &str) -> Result<HeaderValue, String> {
+pub(crate) fn parse_origin(text: &str) -> Result<HeaderValue, String> {
     let bad = || "must be SCHEME://HOST or SCHEME://HOST:PORT".to_owned();
     let (scheme, host) = text.split_once("://").ok_or_else(bad)?;
     let whole = !host.is_empty() && !host.contains('/');

@@ -178,7 +178,7 @@ mod tests {
         let router = Router::new()
             .route("/fail", post(async move || fail(how, Arc::clone(&counted)).await))
             .route_layer(once)
-            .layer(middleware::from_fn_with_state(Metrics::new(), watch::layer))
+            .layer(middleware::from_fn_with_state(Metrics::new(Vec::new()), watch::layer))
             .with_state(mesh.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/fail", listener.local_addr().unwrap());

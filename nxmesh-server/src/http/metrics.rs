@@ -11,6 +11,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use futures::future::BoxFuture;
 use http::{Method, StatusCode, header};
 use nxmesh_core::{Clock, Distribution, Figures, Mesh, SystemClock};
 use prometheus_client::{
@@ -43,6 +44,7 @@ struct Kept {
     requests: Family<Answered, Histogram, NewHistogram>,
     in_flight: Gauge,
     refused: Refused,
+    more: Vec<Arc<dyn MoreFigures>>,
 }
 
 /// Requests that were refused because there were too many.
@@ -61,7 +63,7 @@ struct Answered {
 }
 
 #[derive(Debug, Clone)]
-struct NewHistogram;
+pub(crate) struct NewHistogram;
 
 impl MetricConstructor<Histogram> for NewHistogram {
     fn new_metric(&self) -> Histogram {
@@ -80,7 +82,7 @@ impl Drop for InFlight {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(more: Vec<Arc<dyn MoreFigures>>) -> Self {
         let mut registry = Registry::default();
         let requests = Family::new_with_constructor(NewHistogram);
         let (in_flight, refused) = (Gauge::default(), Refused::default());
@@ -115,7 +117,7 @@ impl Metrics {
         ] {
             limited.register(name, what, counter.clone());
         }
-        Self(Arc::new(Kept { registry, requests, in_flight, refused }))
+        Self(Arc::new(Kept { registry, requests, in_flight, refused, more }))
     }
 
     pub(crate) fn refused(&self) -> Refused {
@@ -145,6 +147,12 @@ impl Metrics {
 /// All figures, as OpenMetrics text.
 pub(crate) struct MetricsText(String);
 
+/// Figures of something that is served beside the control plane, for the same `GET /metrics`.
+pub trait MoreFigures: fmt::Debug + Send + Sync + 'static {
+    /// OpenMetrics text, without the `# EOF` at its end.
+    fn text(&self) -> BoxFuture<'_, String>;
+}
+
 /// All figures, those of the control plane included.
 pub(super) async fn show(
     State(mesh): State<Mesh>,
@@ -155,6 +163,9 @@ pub(super) async fn show(
     let mut text = String::new();
     // A string takes whatever is written to it.
     let _ = encode_registry(&mut text, &metrics.0.registry);
+    for figures in &metrics.0.more {
+        text.push_str(&figures.text().await);
+    }
     let _ = encode(&mut text, &core);
     MetricsText(text)
 }
@@ -180,7 +191,7 @@ fn method_of(method: &Method) -> &'static str {
     }
 }
 
-fn class_of(status: StatusCode) -> &'static str {
+pub(crate) fn class_of(status: StatusCode) -> &'static str {
     match status.as_u16() {
         0..200 => "1xx",
         200..300 => "2xx",
@@ -249,6 +260,6 @@ impl Collector for Core {
     }
 }
 
-fn histogram(mut encoder: MetricEncoder<'_>, shown: &Distribution) -> fmt::Result {
+pub(crate) fn histogram(mut encoder: MetricEncoder<'_>, shown: &Distribution) -> fmt::Result {
     encoder.encode_histogram::<NoLabelSet>(shown.sum, shown.count, &shown.buckets, None)
 }

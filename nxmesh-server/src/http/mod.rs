@@ -6,7 +6,7 @@ pub(crate) mod error;
 pub(crate) mod extract;
 mod idempotency;
 pub(crate) mod limits;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod openapi;
 mod probe;
 pub(crate) mod reply;
@@ -29,6 +29,7 @@ pub(crate) use self::{
 };
 pub use self::{
     extract::MAX_BODY_BYTES,
+    metrics::MoreFigures,
     openapi::document,
     router::{http, http_with, routes},
     routes::{Needs, Route},

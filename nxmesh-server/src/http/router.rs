@@ -62,7 +62,7 @@ pub fn http(mesh: Mesh) -> Router {
 
 /// The same with other settings.
 pub fn http_with(mesh: Mesh, settings: &HttpSettings) -> Router {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(settings.more_figures.clone());
     let limited = v1().into_router(&mesh);
     let limited = match Limits::new(settings, metrics.refused()) {
         Some(limits) => limited.layer(middleware::from_fn_with_state(limits, limits::layer)),

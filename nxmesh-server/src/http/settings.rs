@@ -1,6 +1,8 @@
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use http::HeaderValue;
+
+use super::metrics::MoreFigures;
 
 /// How the routes are served.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ pub struct HttpSettings {
     /// From which origins scripts in browsers may call (CORS): `https://console.example`. None,
     /// if not set.
     pub allowed_origins: Vec<HeaderValue>,
+    /// What `GET /metrics` tells beside the figures of the control plane. Nothing, if not set.
+    pub more_figures: Vec<Arc<dyn MoreFigures>>,
 }
 
 impl Default for HttpSettings {
@@ -23,6 +27,7 @@ impl Default for HttpSettings {
             requests_per_minute: NonZeroU32::new(1000),
             logins_per_minute: NonZeroU32::new(10),
             allowed_origins: Vec::new(),
+            more_figures: Vec::new(),
         }
     }
 }

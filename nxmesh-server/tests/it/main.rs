@@ -28,6 +28,8 @@ mod openapi;
 mod organizations;
 mod previews;
 mod quarantine;
+#[cfg(feature = "rendezvous")]
+mod rendezvous;
 mod revisions;
 mod rollouts;
 mod upstreams;

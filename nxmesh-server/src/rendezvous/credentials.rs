@@ -1,0 +1,45 @@
+use http::{HeaderMap, header};
+use nxmesh_core::rendezvous::Rendezvous;
+
+use super::{query::Parameters, refusal::Refusal};
+
+/// The peer that a request proves itself to be from, by the header `Authorization`.
+pub(super) fn authenticate(
+    rendezvous: &Rendezvous,
+    headers: &HeaderMap,
+) -> Result<String, Refusal> {
+    let missing = || Refusal::unauthorized("Missing Authorization header");
+    let header = headers.get(header::AUTHORIZATION).filter(|it| !it.is_empty());
+    let header = header.ok_or_else(missing)?;
+    let form = || {
+        let text = "Invalid Authorization header format. Expected: Bearer {peerId}:{secret}";
+        Refusal::unauthorized(text)
+    };
+    let parts: Vec<_> = header.to_str().map_err(|_| form())?.split(' ').collect();
+    let ["Bearer", credential] = parts[..] else { return Err(form()) };
+    check(rendezvous, credential)
+}
+
+/// The same for what browsers cannot send a header with: also by the parameter `access_token`.
+pub(super) fn authenticate_stream(
+    rendezvous: &Rendezvous,
+    headers: &HeaderMap,
+    parameters: &Parameters,
+) -> Result<String, Refusal> {
+    match parameters.get("access_token") {
+        Some(credential) if !headers.contains_key(header::AUTHORIZATION) => {
+            check(rendezvous, credential)
+        }
+        Some(_) | None => authenticate(rendezvous, headers),
+    }
+}
+
+fn check(rendezvous: &Rendezvous, credential: &str) -> Result<String, Refusal> {
+    let form = "Invalid credentials format. Expected: {peerId}:{secret}";
+    let parts: Vec<_> = credential.split(':').collect();
+    let [peer_id, secret] = parts[..] else { return Err(Refusal::unauthorized(form)) };
+    match rendezvous.offers().is_peer(peer_id, secret) {
+        true => Ok(peer_id.to_owned()),
+        false => Err(Refusal::unauthorized("Invalid credentials")),
+    }
+}

@@ -1,0 +1,105 @@
+//! The same events as messages of a WebSocket.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{
+        WebSocketUpgrade,
+        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
+    },
+    response::Response,
+};
+use bytes::Bytes;
+use futures::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use nxmesh_core::{Tasks, rendezvous::Subscription};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::events::text;
+
+/// The largest message that is read: clients have nothing to say here.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024;
+/// What a connection holds for reading and for writing: there may be thousands.
+const BUFFER_BYTES: usize = 1024;
+/// How often a client is asked whether it is there.
+const PING: Duration = Duration::from_secs(20);
+/// How long a client may say nothing, or read nothing, not even a ping.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait for a store that does not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Sends what a subscription has, as fast as the client reads.
+pub(super) fn open(
+    upgrade: WebSocketUpgrade,
+    subscription: Subscription,
+    tasks: Tasks,
+) -> Response {
+    let upgrade = upgrade
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES)
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES);
+    upgrade.on_upgrade(async move |socket| {
+        let (outgoing, incoming) = socket.split();
+        let mut listener = Listener { outgoing, incoming, subscription, heard: Instant::now() };
+        let stopping = tasks.stopping().clone();
+        let listen = async {
+            let end = tokio::select! {
+                () = listener.run() => None,
+                () = stopping.cancelled() => Some(going_away()),
+            };
+            // Whoever is gone is told nothing.
+            let _ = timeout(RETRY, listener.outgoing.send(Message::Close(end))).await;
+        };
+        tasks.track(listen).await;
+    })
+}
+
+fn going_away() -> CloseFrame {
+    CloseFrame { code: close_code::AWAY, reason: "the server is shutting down".into() }
+}
+
+/// One client.
+struct Listener {
+    outgoing: SplitSink<WebSocket, Message>,
+    incoming: SplitStream<WebSocket>,
+    subscription: Subscription,
+    heard: Instant,
+}
+
+impl Listener {
+    /// Until the client is gone.
+    async fn run(&mut self) {
+        let mut ping = interval(PING);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let next = tokio::select! {
+                said = self.incoming.next() => {
+                    // Whatever it is: the client is there.
+                    let Some(Ok(_)) = said else { return };
+                    self.heard = Instant::now();
+                    continue;
+                }
+                event = self.subscription.next() => match event {
+                    Ok(event) => Message::Text(Utf8Bytes::from(text(&event).1)),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot read what reached a peer; will try again");
+                        sleep(RETRY).await;
+                        continue;
+                    }
+                },
+                _ = ping.tick() => {
+                    if self.heard.elapsed() > PATIENCE {
+                        return;
+                    }
+                    Message::Ping(Bytes::new())
+                }
+            };
+            if !matches!(timeout(PATIENCE, self.outgoing.send(next)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+}

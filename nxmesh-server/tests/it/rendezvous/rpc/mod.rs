@@ -1,0 +1,12 @@
+//! The protocol `rpc`, with both stores that need nothing else.
+
+mod answers;
+mod batches;
+mod candidates;
+mod composed;
+mod discovery;
+mod given;
+mod offers;
+mod polls;
+mod signatures;
+mod transport;
