@@ -122,6 +122,8 @@ impl ServerProcess {
         }
         // Load is what these servers are for.
         command.args(["--requests-per-minute", "0", "--logins-per-minute", "0"]);
+        command.args(["--rendezvous-requests-per-second", "0"]);
+        command.args(["--rendezvous-peer-requests-per-second", "0"]);
         command.args(&setup.more).arg("--data-dir").arg(&setup.folder);
         if let Some(store) = &setup.store {
             command.args(["--store", store]);

@@ -83,12 +83,18 @@ async fn hold(url: String, stop: CancellationToken) -> Result<Held> {
 fn looked_at(master: u32) -> Result<(u64, usize)> {
     let status = fs::read_to_string(format!("/proc/{master}/status"))?;
     let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"))?;
-    let draining = children.split_whitespace().filter(|pid| {
+    let workers = workers(master)?;
+    let draining = workers.iter().filter(|pid| {
         let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&title).contains("shutting down")
     });
     Ok((line.trim().trim_end_matches(" kB").parse()?, draining.count()))
+}
+
+/// The processes that a master has forked and that have not ended.
+fn workers(master: u32) -> Result<Vec<String>> {
+    let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"))?;
+    Ok(children.split_whitespace().map(str::to_owned).collect())
 }
 
 async fn reloads_under_load(nginx: NginxBinary) -> Result<()> {
@@ -108,17 +114,16 @@ async fn reloads_under_load(nginx: NginxBinary) -> Result<()> {
         locations: vec![location],
         ..NewVirtualHost::default()
     };
+    let master = mesh.agent.nginx_pid().context("nginx runs")?;
+    let before = workers(master)?;
     mesh.client.virtual_hosts().create(mesh.workspace, &sockets).await?;
-    // For a moment old workers answer too, which do not know it.
-    let served = || async {
-        for _ in 0..16 {
-            if !get(port, "localhost", "/").await.is_ok_and(|(status, _)| status != 404) {
-                return false;
-            }
-        }
-        true
-    };
+    let served =
+        || async { get(port, "localhost", "/").await.is_ok_and(|(status, _)| status != 404) };
     wait_for("the host for WebSockets", PATIENCE, served).await?;
+    // For a moment workers of before answer too, which do not know it.
+    let gone =
+        || async { workers(master).is_ok_and(|now| before.iter().all(|it| !now.contains(it))) };
+    wait_for("workers of before to end", PATIENCE, gone).await?;
 
     let stop = CancellationToken::new();
     let mut holding = JoinSet::new();
@@ -126,7 +131,6 @@ async fn reloads_under_load(nginx: NginxBinary) -> Result<()> {
         holding.spawn(hold(format!("ws://localhost:{port}/"), stop.clone()));
     }
     let load = Load::kept(CLIENTS, port, "busy.example");
-    let master = mesh.agent.nginx_pid().context("nginx runs")?;
     let (rounds, began) = (rounds(), Instant::now());
     let (mut early, mut most_draining) = (0, 0);
     for round in 0..rounds {
