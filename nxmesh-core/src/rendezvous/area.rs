@@ -4,6 +4,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     CredentialKey, CredentialKeys, Millis, Realm, RendezvousSettings, RendezvousStore,
+    context::Context,
     feed::Feed,
     offers::Offers,
     rpc::{MAX_READING, Rpc},
@@ -30,28 +31,6 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Rendezvous(Arc<Context>);
-
-/// What all operations need.
-#[derive(Debug)]
-pub(crate) struct Context {
-    pub(crate) store: Arc<dyn RendezvousStore>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) settings: RendezvousSettings,
-    pub(super) keys: CredentialKeys,
-    pub(super) master: MasterKey,
-    pub(super) feed: Feed,
-    /// Room for batches of the protocol `rpc` that are being read.
-    pub(super) reading: Arc<Semaphore>,
-    calls: CallCounts,
-    tasks: Tasks,
-}
-
-impl Context {
-    /// Now, as clients write it.
-    pub(crate) fn now(&self) -> Millis {
-        self.clock.now().timestamp_millis()
-    }
-}
 
 impl Rendezvous {
     /// Starts putting one together.

@@ -54,9 +54,9 @@ pub struct AddCandidates {
     pub by: String,
     /// Each as JSON, to the letter.
     pub bodies: Vec<String>,
-    /// Whether somebody may who has not answered yet. What they add is delivered once they have, and
-    /// is gone when somebody else has.
-    pub before_answering: bool,
+    /// How many all those together may have at an offer who have no part in it, while there is no answer; for none,
+    /// they may not add any. What they add is delivered once they have answered, and is gone when somebody else has.
+    pub most_early: Option<u32>,
     /// How many one peer may have at an offer, those that are there included.
     pub most: u32,
     /// What the caller's clock shows.
@@ -75,7 +75,7 @@ pub enum CandidatesAdded {
     NotFound,
     /// The peer has no part in it.
     NotAllowed,
-    /// There would be more than [`AddCandidates::most`].
+    /// There would be more than [`AddCandidates::most`], or [`AddCandidates::most_early`].
     TooMany,
 }
 

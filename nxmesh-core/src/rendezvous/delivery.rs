@@ -30,3 +30,13 @@ pub enum Delivered {
     /// A candidate of the other side.
     Candidate(Candidate),
 }
+
+impl Delivery {
+    /// How large it is, about.
+    pub(in crate::rendezvous) fn bytes(&self) -> usize {
+        match &self.what {
+            Delivered::Answer { sdp, .. } => sdp.len(),
+            Delivered::Candidate(candidate) => candidate.body.len(),
+        }
+    }
+}

@@ -18,10 +18,14 @@ use tokio::{
 use super::{Delivery, Millis, Offer, Realm, RendezvousNews, RendezvousStore};
 use crate::{Clock, Result, Tasks};
 
-/// How many deliveries are read together.
+/// How many deliveries are read together at most.
 const TOGETHER: u32 = 100;
+/// How large the deliveries may be that are at hand for one listener, but for the first of them.
+const MAX_READY_BYTES: usize = 256 * 1024;
 /// How many events that are in no store may wait for one listener.
 const MAX_WAITING: usize = 64;
+/// How large these may be, but for the first of them.
+const MAX_WAITING_BYTES: usize = 512 * 1024;
 /// How many topics one listener may follow.
 pub const MAX_FOLLOWED: usize = 50;
 /// A listener that hears nothing looks so often whether something reached it: news may be lost.
@@ -48,7 +52,8 @@ pub enum FeedEvent {
         /// The offer.
         offer: Arc<Offer>,
     },
-    /// Some of what is not a delivery was missed, because it came too fast or news were lost: list the topics again.
+    /// Some of what is not a delivery was missed, because it came too fast or news were lost: list the topics, and
+    /// the peer's own offers, again.
     Missed,
 }
 
@@ -76,7 +81,19 @@ struct Listener {
 #[derive(Debug, Default)]
 struct Waiting {
     events: VecDeque<FeedEvent>,
+    bytes: usize,
     missed: bool,
+}
+
+impl FeedEvent {
+    /// How large it is, about.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Delivery(delivery) => delivery.bytes(),
+            Self::Published { topic: _, offer } => offer.sdp.len(),
+            Self::Expired { .. } | Self::Missed => 0,
+        }
+    }
 }
 
 impl Listener {
@@ -87,8 +104,10 @@ impl Listener {
 
     fn tell(&self, event: FeedEvent) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.events.len() < MAX_WAITING {
+        let (count, bytes) = (waiting.events.len(), waiting.bytes + event.bytes());
+        if count == 0 || count < MAX_WAITING && bytes <= MAX_WAITING_BYTES {
             waiting.events.push_back(event);
+            waiting.bytes = bytes;
         } else {
             waiting.missed = true;
         }
@@ -104,7 +123,10 @@ impl Listener {
     fn take(&self) -> Option<FeedEvent> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match waiting.events.pop_front() {
-            Some(event) => Some(event),
+            Some(event) => {
+                waiting.bytes -= event.bytes();
+                Some(event)
+            }
             None => mem::take(&mut waiting.missed).then_some(FeedEvent::Missed),
         }
     }
@@ -153,9 +175,9 @@ impl Feed {
             listeners.by_topic.entry(key).or_default().push(Arc::clone(&listener));
         }
         drop(listeners);
-        let (shared, ready, look_at) =
-            (Arc::clone(&self.0), VecDeque::new(), Instant::now() + LOOK);
-        Subscription { shared, listener, realm, peer, topics, since, ready, look_at }
+        let (shared, ready) = (Arc::clone(&self.0), VecDeque::new());
+        let (together, look_at) = (TOGETHER, Instant::now() + LOOK);
+        Subscription { shared, listener, realm, peer, topics, since, ready, together, look_at }
     }
 
     /// How many listen.
@@ -175,6 +197,8 @@ pub struct Subscription {
     topics: Vec<String>,
     since: Millis,
     ready: VecDeque<Delivery>,
+    /// How many deliveries are read next: fewer, where they were large.
+    together: u32,
     /// When to look, if nothing was heard.
     look_at: Instant,
 }
@@ -226,11 +250,25 @@ impl Subscription {
     async fn look(&mut self) -> Result<()> {
         let Shared { store, clock, .. } = self.shared.as_ref();
         let now = clock.now().timestamp_millis();
-        let read = store.deliveries(&self.realm, &self.peer, self.since, TOGETHER, now).await?;
-        if read.len() == TOGETHER as usize {
+        let (since, most) = (self.since, self.together);
+        let mut read = store.deliveries(&self.realm, &self.peer, since, most, now).await?;
+        if read.len() == most as usize {
             // There may be more.
             self.listener.look.store(true, Ordering::Release);
         }
+        let all = read.len();
+        let mut bytes = 0;
+        let fit = read.iter().take_while(|it| {
+            bytes += it.bytes();
+            bytes <= MAX_READY_BYTES
+        });
+        read.truncate(fit.count().max(1));
+        self.together = if read.len() < all {
+            self.listener.look.store(true, Ordering::Release);
+            u32::try_from(read.len()).unwrap_or(TOGETHER)
+        } else {
+            TOGETHER.min(most * 2)
+        };
         self.ready = read.into();
         self.look_at = Instant::now() + LOOK;
         Ok(())
@@ -295,9 +333,7 @@ impl Shared {
                 }
             }
             RendezvousNews::Missed => {
-                let listeners = self.lock();
-                listeners.by_topic.values().flatten().for_each(|it| it.missed());
-                listeners.by_peer.values().flatten().for_each(|it| it.look());
+                self.lock().by_peer.values().flatten().for_each(|it| it.missed());
             }
         }
     }

@@ -12,6 +12,7 @@ mod base64;
 mod bloom;
 mod candidate;
 mod canonical;
+mod context;
 mod credential;
 mod delivery;
 mod draft;

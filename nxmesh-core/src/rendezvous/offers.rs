@@ -5,7 +5,7 @@ use super::{
     AddCandidates, Answer, AnswerOutcome, Candidate, CandidatesAdded, Credential, Heartbeat,
     Millis, NewOffer, Offer, OfferDraft, OfferFilter, OfferPage, OfferQuery, PeerFilter, Publish,
     PublishOutcome, Quota, ReadCandidates, Realm, TopicOrder, TopicPage, TopicQuery,
-    area::Context,
+    context::Context,
     draft::{self, invalid},
     offer_id,
     settings::{
@@ -280,7 +280,7 @@ impl<'a> Offers<'a> {
             id: id.to_owned(),
             by: peer.to_owned(),
             bodies,
-            before_answering: false,
+            most_early: None,
             most: MAX_CANDIDATES_PER_SIDE,
             now: self.0.now(),
         };

@@ -4,8 +4,8 @@ use uuid::Uuid;
 use super::{
     AddCandidates, Answer, AnswerOutcome, CandidatesAdded, NewOffer, Offer, OfferPage, OfferQuery,
     Publish, PublishOutcome, Quota, Realm, TopicOrder, TopicPage, TopicQuery,
-    area::Context,
     candidate::Role,
+    context::Context,
     draft::invalid,
     settings::{MAX_CANDIDATE, MAX_OFFER_ID, MAX_SDP, MAX_TOPIC},
     utf16_len,
@@ -325,7 +325,7 @@ impl<'a> Sessions<'a> {
                     id: code,
                     by,
                     bodies: vec![body],
-                    before_answering: true,
+                    most_early: Some(MAX_CANDIDATES),
                     most: MAX_CANDIDATES,
                     now: self.0.now(),
                 };

@@ -75,7 +75,7 @@ async fn servers_do_not_get_in_each_others_way() {
                 assert!(!matches!(made, PublishOutcome::Full | PublishOutcome::TooManyOfPeer));
                 ok(store.retag(&HERE, &peer, &texts(&names[..3]), NOW).await);
                 let early = AddCandidates {
-                    before_answering: true,
+                    most_early: Some(1000),
                     ..candidates(&id(0), &other, &["1", "2"], NOW)
                 };
                 ok(store.add_candidates(early).await);

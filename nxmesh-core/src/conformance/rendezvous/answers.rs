@@ -124,7 +124,7 @@ pub async fn of_a_thousand_answers_at_once_one_counts(store: &Store) {
 pub async fn what_came_before_the_answer_is_delivered_after_it_in_order(store: &Store) {
     made(store, "ann", "one", &["a"]).await;
     let early = |by, bodies: &[&str]| AddCandidates {
-        before_answering: true,
+        most_early: Some(1000),
         ..candidates("one", by, bodies, NOW)
     };
     for (by, body) in [("ann", "1"), ("bob", "2"), ("ann", "3"), ("cem", "4"), ("bob", "5")] {
@@ -161,7 +161,7 @@ pub async fn what_came_before_the_answer_is_delivered_after_it_in_order(store: &
 pub async fn what_waits_for_the_answer_outlives_a_sweep(store: &Store) {
     made(store, "ann", "one", &["a"]).await;
     let early =
-        |by| AddCandidates { before_answering: true, ..candidates("one", by, &["early"], NOW) };
+        |by| AddCandidates { most_early: Some(1000), ..candidates("one", by, &["early"], NOW) };
     for by in ["bob", "cem"] {
         added(store, early(by)).await;
     }
@@ -184,7 +184,7 @@ pub async fn what_waits_for_the_answer_outlives_a_sweep(store: &Store) {
 pub async fn what_others_added_before_the_answer_is_gone(store: &Store) {
     made(store, "ann", "one", &["a"]).await;
     let early =
-        |by| AddCandidates { before_answering: true, ..candidates("one", by, &["early"], NOW) };
+        |by| AddCandidates { most_early: Some(1000), ..candidates("one", by, &["early"], NOW) };
     for by in ["bob", "cem", "dan"] {
         added(store, early(by)).await;
         assert_eq!(ok(store.candidates_of(&HERE, "one", by, NOW).await).len(), 1);
@@ -217,7 +217,7 @@ pub async fn an_answerer_may_read_on_from_the_answer(store: &Store) {
 pub async fn a_peer_may_answer_its_own_offer(store: &Store) {
     made(store, "ann", "one", &["a"]).await;
     added(store, candidates("one", "ann", &["1"], NOW)).await;
-    let early = AddCandidates { before_answering: true, ..candidates("one", "bob", &["1"], NOW) };
+    let early = AddCandidates { most_early: Some(1000), ..candidates("one", "bob", &["1"], NOW) };
     added(store, early).await;
     let offer = answered(store, "one", "ann", NOW).await;
     assert_eq!(ok(store.candidates_of(&HERE, "one", "bob", NOW).await), [], "of others");

@@ -124,7 +124,7 @@ pub async fn of_candidates_that_race_with_the_answer_none_is_lost(store: &Store)
             for number in 0..10 {
                 let body = number.to_string();
                 let add =
-                    AddCandidates { before_answering: true, ..candidates(&id, by, &[&body], NOW) };
+                    AddCandidates { most_early: Some(1000), ..candidates(&id, by, &[&body], NOW) };
                 added(store, add).await;
                 tokio::task::yield_now().await;
             }
@@ -267,7 +267,7 @@ async fn meddle(store: Store, task: u64, calls: usize) {
             4 => drop(ok(store.answer(answer(&id, &peer, now)).await)),
             5 => {
                 let add = AddCandidates {
-                    before_answering: random.random(),
+                    most_early: random.random::<bool>().then_some(1000),
                     ..candidates(&id, &peer, &["1", "2"], now)
                 };
                 ok(store.add_candidates(add).await);

@@ -47,7 +47,7 @@ pub async fn only_who_has_a_part_adds_candidates(store: &Store) {
     assert_eq!(add("two", "ann", NOW).await, CandidatesAdded::NotFound);
     assert_eq!(add("one", "ann", NOW).await, nobody, "the offerer may before the answer");
     assert_eq!(add("one", "bob", NOW).await, CandidatesAdded::NotAllowed);
-    let early = AddCandidates { before_answering: true, ..candidates("one", "bob", &["2"], NOW) };
+    let early = AddCandidates { most_early: Some(1000), ..candidates("one", "bob", &["2"], NOW) };
     assert_eq!(ok(store.add_candidates(early.clone()).await), nobody, "who will answer may");
     answered(store, "one", "bob", NOW).await;
     let to_ann = CandidatesAdded::Added { to: Some("ann".to_owned()) };
@@ -73,7 +73,7 @@ pub async fn a_peer_has_no_more_candidates_at_an_offer_than_it_may(store: &Store
     made(store, "ann", "one", &["t"]).await;
     made(store, "ann", "two", &["t"]).await;
     let add = async |id, by, bodies: &[&str], most| {
-        let add = AddCandidates { most, before_answering: true, ..candidates(id, by, bodies, NOW) };
+        let add = AddCandidates { most, most_early: Some(1000), ..candidates(id, by, bodies, NOW) };
         ok(store.add_candidates(add).await)
     };
     let nobody = CandidatesAdded::Added { to: None };
@@ -91,6 +91,31 @@ pub async fn a_peer_has_no_more_candidates_at_an_offer_than_it_may(store: &Store
     assert_eq!(add("one", "bob", &["8"], 3).await, to_ann);
     assert_eq!(bodies(&read(store, "one", "bob", 0).await), ["1", "2"]);
     assert_eq!(bodies(&read(store, "one", "ann", 0).await), ["4", "5", "8"]);
+}
+
+pub async fn those_who_may_answer_have_no_more_candidates_together_than_they_may(store: &Store) {
+    made(store, "ann", "one", &["t"]).await;
+    made(store, "ann", "two", &["t"]).await;
+    let add = async |id, by, bodies: &[&str]| {
+        let add = AddCandidates { most_early: Some(3), ..candidates(id, by, bodies, NOW) };
+        ok(store.add_candidates(add).await)
+    };
+    let nobody = CandidatesAdded::Added { to: None };
+    assert_eq!(add("one", "bob", &["1", "2"]).await, nobody);
+    assert_eq!(add("one", "cem", &["3", "4"]).await, CandidatesAdded::TooMany);
+    assert_eq!(add("one", "cem", &["3"]).await, nobody, "of too many none was added");
+    assert_eq!(add("one", "bob", &["4"]).await, CandidatesAdded::TooMany);
+    assert_eq!(add("one", "dan", &["4"]).await, CandidatesAdded::TooMany);
+    assert_eq!(add("one", "ann", &["5", "6", "7", "8"]).await, nobody, "not so the offerer");
+    assert_eq!(add("two", "cem", &["9"]).await, nobody, "at each offer");
+    answered(store, "one", "bob", NOW).await;
+    let to_ann = CandidatesAdded::Added { to: Some("ann".to_owned()) };
+    assert_eq!(
+        add("one", "bob", &["4", "5"]).await,
+        to_ann,
+        "who has answered is not of them either"
+    );
+    assert_eq!(bodies(&read(store, "one", "ann", 0).await), ["1", "2", "4", "5"]);
 }
 
 pub async fn each_delivery_has_a_higher_stamp_than_the_one_before_it(store: &Store) {

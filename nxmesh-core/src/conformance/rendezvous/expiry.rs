@@ -32,7 +32,7 @@ async fn nothing_is_told(store: &Store, now: Millis) {
         let beat = ok(store.heartbeat(&HERE, id, "ann", now).await);
         assert_eq!(beat, Heartbeat::NotFound);
         for by in ["ann", "bob", "cem"] {
-            let early = AddCandidates { before_answering: true, ..candidates(id, by, &["1"], now) };
+            let early = AddCandidates { most_early: Some(1000), ..candidates(id, by, &["1"], now) };
             assert_eq!(ok(store.add_candidates(early).await), CandidatesAdded::NotFound);
             let read = ok(store.candidates(&HERE, id, by, 0, now).await);
             assert_eq!(read, ReadCandidates::NotFound);

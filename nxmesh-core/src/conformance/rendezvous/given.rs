@@ -84,7 +84,7 @@ pub fn candidates(id: &str, by: &str, bodies: &[&str], now: Millis) -> AddCandid
         id: id.to_owned(),
         by: by.to_owned(),
         bodies: texts(bodies),
-        before_answering: false,
+        most_early: None,
         most: 1000,
         now,
     }

@@ -83,6 +83,7 @@ macro_rules! rendezvous_conformance_tests {
             only_who_has_a_part_adds_candidates,
             only_who_has_a_part_reads_candidates,
             a_peer_has_no_more_candidates_at_an_offer_than_it_may,
+            those_who_may_answer_have_no_more_candidates_together_than_they_may,
             each_delivery_has_a_higher_stamp_than_the_one_before_it,
             none_is_delivered_below_a_stamp_that_was_seen,
             since_is_the_last_stamp_that_is_left_out,

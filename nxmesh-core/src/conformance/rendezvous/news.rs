@@ -68,7 +68,7 @@ pub async fn new_offers_are_told_of(store: &Store) {
 pub async fn a_peer_is_told_that_something_reached_it(store: &Store) {
     made(store, "ann", "one", &["t"]).await;
     added(store, candidates("one", "ann", &["1"], NOW)).await;
-    let early = AddCandidates { before_answering: true, ..candidates("one", "bob", &["2"], NOW) };
+    let early = AddCandidates { most_early: Some(1000), ..candidates("one", "bob", &["2"], NOW) };
     added(store, early).await;
     let (mut to_ann, mut to_bob) = (store.news(), store.news());
     answered(store, "one", "bob", NOW).await;

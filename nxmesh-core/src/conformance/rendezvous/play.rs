@@ -185,9 +185,9 @@ impl Play<'_> {
         let (realm, id, by) = (self.pick(&REALMS), self.text(&IDS), self.text(&PEERS));
         let many = self.random.random_range(0..4);
         let bodies = (0..many).map(|it| format!("{{\"{by}\": {it}}}")).collect();
-        let (before_answering, most) = (self.random.random(), self.pick(&[3, 5, 100]));
+        let (most_early, most) = (self.pick(&[None, Some(6), Some(100)]), self.pick(&[3, 5, 100]));
         let now = self.now;
-        let add = AddCandidates { realm, id, by, bodies, before_answering, most, now };
+        let add = AddCandidates { realm, id, by, bodies, most_early, most, now };
         let told = ok(self.store.add_candidates(add.clone()).await);
         let AddCandidates { realm, id, by, bodies, .. } = add;
         let Some(row) = self.model.live(&realm, &id, now) else {
@@ -195,14 +195,17 @@ impl Play<'_> {
             return;
         };
         let role = row.role(&by);
-        let is_early = role.is_none() && before_answering && row.offer.answered.is_none();
-        if role.is_none() && !is_early {
+        let most_early = most_early.filter(|_| row.offer.answered.is_none());
+        if role.is_none() && most_early.is_none() {
             assert_eq!(told, CandidatesAdded::NotAllowed);
             return;
         }
         let there = row.by(&by).len();
-        if there + bodies.len() > most as usize {
-            assert_eq!(told, CandidatesAdded::TooMany, "{there} and {}", bodies.len());
+        let early = row.candidates.iter().filter(|it| it.peer != row.offer.peer).count();
+        let fits = |there: usize, most: u32| there + bodies.len() <= most as usize;
+        let all_fit = role.is_some() || most_early.is_none_or(|most| fits(early, most));
+        if !fits(there, most) || !all_fit {
+            assert_eq!(told, CandidatesAdded::TooMany, "{there}, {early} and {}", bodies.len());
             return;
         }
         let (to, role) = (row.other(&by).map(str::to_owned), role.unwrap_or(Role::Answerer));

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    rendezvous::{PublicKey, Realm, area::Context},
+    rendezvous::{PublicKey, Realm, context::Context},
 };
 
 /// What peers do that are known by their keys: the protocol `rpc`, which takes the text of a batch of calls,

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     Error, ErrorKind,
     rendezvous::{
-        AddCandidates, Candidate, CandidatesAdded, Delivered, Delivery, Millis, PublicKey,
-        ReadCandidates, Realm,
+        AddCandidates, Candidate, CandidatesAdded, Delivered, Delivery, MAX_CANDIDATES_PER_SIDE,
+        Millis, PublicKey, ReadCandidates, Realm,
     },
 };
 
@@ -85,7 +85,8 @@ impl Rpc<'_> {
             let is_last = page.len() < PAGE as usize;
             since = page.last().map_or(since, |it| it.stamp);
             for delivery in page {
-                bytes += polled.add(delivery)?;
+                bytes += delivery.bytes();
+                polled.add(delivery)?;
             }
             if is_last || bytes > ENOUGH_BYTES {
                 return Ok(polled);
@@ -107,7 +108,7 @@ impl Rpc<'_> {
             id: id.clone(),
             by: by.as_str().to_owned(),
             bodies: candidates,
-            before_answering: true,
+            most_early: Some(MAX_CANDIDATES_PER_SIDE),
             most: MAX_CANDIDATES_OF_PEER,
             now: self.0.now(),
         };
@@ -150,12 +151,10 @@ impl Rpc<'_> {
 }
 
 impl Polled {
-    /// Adds a delivery; answers about how long it is.
-    fn add(&mut self, delivery: Delivery) -> CallResult<usize> {
+    fn add(&mut self, delivery: Delivery) -> CallResult<()> {
         let Delivery { stamp, offer, what } = delivery;
-        Ok(match what {
+        match what {
             Delivered::Answer { by, sdp, matched_topics } => {
-                let bytes = sdp.len();
                 self.answers.push(PolledAnswer {
                     offer_id: offer,
                     answerer_public_key: by,
@@ -163,10 +162,8 @@ impl Polled {
                     answered_at: stamp,
                     matched_tags: matched_topics,
                 });
-                bytes
             }
             Delivered::Candidate(Candidate { peer, role, body, stamp: _ }) => {
-                let bytes = body.len();
                 self.ice_candidates.entry(offer.clone()).or_default().push(PolledCandidate {
                     id: stamp,
                     offer_id: offer,
@@ -175,9 +172,9 @@ impl Polled {
                     candidate: raw(body)?,
                     created_at: stamp,
                 });
-                bytes
             }
-        })
+        }
+        Ok(())
     }
 }
 

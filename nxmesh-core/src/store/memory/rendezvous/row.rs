@@ -77,6 +77,12 @@ impl Row {
         self.candidates.get(peer).map_or(&[], Vec::as_slice)
     }
 
+    /// How many candidates there are of peers that are not its own.
+    pub(super) fn early(&self) -> usize {
+        let others = self.candidates.iter().filter(|(by, _)| **by != self.peer);
+        others.map(|(_, candidates)| candidates.len()).sum()
+    }
+
     pub(super) fn to_candidate(&self, by: &str, row: &CandidateRow) -> Candidate {
         let role = if *self.peer == *by { Role::Offerer } else { Role::Answerer };
         Candidate { peer: by.to_owned(), role, body: row.body.to_string(), stamp: row.stamp }

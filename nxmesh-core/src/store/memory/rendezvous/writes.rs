@@ -43,7 +43,7 @@ impl State {
     }
 
     pub(super) fn add_candidates(&mut self, add: AddCandidates) -> CandidatesAdded {
-        let AddCandidates { realm, id, by, bodies, before_answering, most, now } = add;
+        let AddCandidates { realm, id, by, bodies, most_early, most, now } = add;
         self.move_to(now);
         let Some(seq) = self.find(&realm, &id) else { return CandidatesAdded::NotFound };
         let (Some(row), Some(scope)) = (self.rows.get_mut(&seq), self.realms.get_mut(&realm))
@@ -51,11 +51,16 @@ impl State {
             return CandidatesAdded::NotFound;
         };
         let role = row.role_of(&by);
-        if role.is_none() && (row.answer.is_some() || !before_answering) {
-            return CandidatesAdded::NotAllowed;
+        let mut is_early = None;
+        if role.is_none() {
+            is_early = most_early.filter(|_| row.answer.is_none());
+            if is_early.is_none() {
+                return CandidatesAdded::NotAllowed;
+            }
         }
         let there = row.candidates_by(&by).len();
-        if there + bodies.len() > most as usize {
+        let is_too_many = |there: usize, most: u32| there + bodies.len() > most as usize;
+        if is_too_many(there, most) || is_early.is_some_and(|it| is_too_many(row.early(), it)) {
             return CandidatesAdded::TooMany;
         }
         if bodies.is_empty() {

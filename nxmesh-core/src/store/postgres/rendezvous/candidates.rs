@@ -17,7 +17,7 @@ use crate::{
 
 impl PostgresRendezvous {
     pub(super) async fn add_all(&self, add: AddCandidates) -> Result<CandidatesAdded> {
-        let AddCandidates { realm, id, by, bodies, before_answering, most, now } = add;
+        let AddCandidates { realm, id, by, bodies, most_early, most, now } = add;
         let keys = Keys::of(&realm);
         let (key, author, stored_bodies) = (keys.offer(&id), keys.peer(&by), all_stored(&bodies));
         let statement = || {
@@ -26,7 +26,7 @@ impl PostgresRendezvous {
                 .bind(author)
                 .bind(stored(&by).into_owned())
                 .bind(stored_bodies.clone())
-                .bind(before_answering)
+                .bind(most_early.map(i64::from))
                 .bind(i64::from(most))
                 .bind(now)
         };

@@ -48,18 +48,31 @@ impl Ends {
         }
         self.answerer.as_ref().is_some_and(|(_, name)| name == by).then_some(Role::Answerer)
     }
+
+    /// How many candidates there are of peers that are not the offerer.
+    fn early(&self, db: &Connection) -> Result<u64> {
+        let sql = "SELECT coalesce(sum(candidates), 0) FROM parts WHERE offer = ?1 AND peer <> ?2";
+        Ok(db.prepare_cached(sql)?.query_row((self.seq, self.peer), |row| row.get(0))?)
+    }
 }
 
 pub(super) fn add(db: &Connection, add: &AddCandidates) -> Result<Done<CandidatesAdded>> {
-    let AddCandidates { realm: in_realm, id, by, bodies, before_answering, most, now } = add;
+    let AddCandidates { realm: in_realm, id, by, bodies, most_early, most, now } = add;
     let not_found = Ok(Done::quietly(CandidatesAdded::NotFound));
     let Some(realm) = find_realm(db, in_realm)? else { return not_found };
     let Some(ends) = Ends::find(db, realm, id, *now)? else { return not_found };
     let role = match ends.role(by) {
         Some(role) => role,
         // Once there is an answer nothing of anybody else's is ever delivered.
-        None if *before_answering && ends.answerer.is_none() => Role::Answerer,
-        None => return Ok(Done::quietly(CandidatesAdded::NotAllowed)),
+        None => match most_early {
+            Some(most) if ends.answerer.is_none() => {
+                if ends.early(db)? + bodies.len() as u64 > u64::from(*most) {
+                    return Ok(Done::quietly(CandidatesAdded::TooMany));
+                }
+                Role::Answerer
+            }
+            Some(_) | None => return Ok(Done::quietly(CandidatesAdded::NotAllowed)),
+        },
     };
     let from = peer(db, realm, by)?;
     let sql = "INSERT INTO parts (offer, peer, candidates) VALUES (?1, ?2, ?3)
