@@ -11,8 +11,12 @@ use axum::{
 };
 use http::{HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 use nxmesh_core::rendezvous::Rendezvous;
+use serde::Serialize;
 
-use super::{RendezvousHttpSettings, body::Bodies, cors::Cors, limits::Limits, refusal::Refusal};
+use super::{
+    RendezvousHttpSettings, body::Bodies, cors::Cors, credentials::authenticate, limits::Limits,
+    refusal::Refusal, response::Responses,
+};
 
 /// What handlers need.
 #[derive(Debug, Clone)]
@@ -23,6 +27,7 @@ pub(super) struct Parts {
     pub(super) rendezvous: Rendezvous,
     pub(super) settings: RendezvousHttpSettings,
     pub(super) bodies: Bodies,
+    pub(super) responses: Responses,
     pub(super) limits: Limits,
 }
 
@@ -37,8 +42,31 @@ impl std::ops::Deref for Service {
 impl Service {
     pub(super) fn new(rendezvous: Rendezvous, settings: &RendezvousHttpSettings) -> Self {
         let bodies = Bodies::new(settings.body_timeout);
+        let responses = Responses::new(settings.body_timeout);
         let limits = Limits::new(settings);
-        Self(Arc::new(Parts { rendezvous, settings: settings.clone(), bodies, limits }))
+        Self(Arc::new(Parts { rendezvous, settings: settings.clone(), bodies, responses, limits }))
+    }
+
+    /// The peer of a request, if it may ask once more.
+    pub(super) fn peer(&self, request: &Request) -> Result<String, Refusal> {
+        let peer = authenticate(&self.rendezvous, request.headers())?;
+        self.limits.spend_of_peer(&peer)?;
+        Ok(peer)
+    }
+}
+
+/// What `GET /health` answers.
+#[derive(Serialize)]
+pub(super) struct Health<'a> {
+    status: &'static str,
+    timestamp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+}
+
+impl<'a> Health<'a> {
+    pub(super) fn of(service: &'a Service, version: Option<&'a str>) -> Self {
+        Self { status: "ok", timestamp: service.rendezvous.now(), version }
     }
 }
 
@@ -77,7 +105,9 @@ async fn answer(mut request: Request, next: Next, cors: &Cors, service: &Service
         refusal.into_response()
     } else {
         make_plain(request.uri_mut());
-        next.run(request).await
+        let response = next.run(request).await;
+        let held = service.responses.hold(response, service.rendezvous.tasks()).await;
+        held.unwrap_or_else(IntoResponse::into_response)
     };
     cors.add(asking.as_ref(), &mut response);
     service.settings.metrics.answered(cors.protocol, response.status(), began.elapsed());
@@ -114,7 +144,7 @@ fn unknown() -> Response {
     response
 }
 
-/// The path parameter after `prefix` and before `suffix`, decoded; broken escapes stay as they are.
+/// What is answered to a path whose escapes do not spell UTF-8.
 pub(super) fn bad_path() -> Refusal {
     Refusal::bad("The path has characters that are no UTF-8")
 }

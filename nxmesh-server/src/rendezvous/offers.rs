@@ -1,5 +1,7 @@
 //! The protocol `offers`: peers with credentials, topics, answers, candidates.
 
+use std::collections::HashSet;
+
 use axum::{
     Router,
     extract::{Path, Request, State, rejection::PathRejection},
@@ -7,7 +9,7 @@ use axum::{
     routing::{delete, get, post, put},
 };
 use nxmesh_core::rendezvous::{
-    AnswerDraft, MAX_CANDIDATES_PER_REQUEST, Offer, OfferDraft, OfferFilter, PeerFilter, Rendezvous,
+    AnswerDraft, MAX_CANDIDATES_PER_REQUEST, OfferDraft, OfferFilter, PeerFilter, Rendezvous,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -16,10 +18,10 @@ use super::{
     RendezvousHttpSettings,
     body::{MAX_BODY, MAX_OFFERS_BODY, parse},
     cors::Cors,
-    credentials::authenticate,
     events,
-    facade::{Service, around, bad_path},
+    facade::{Health, Service, around, bad_path},
     json::json,
+    offer::Shown,
     query::{Number, Parameters},
     refusal::Refusal,
     turn,
@@ -77,13 +79,6 @@ pub fn offers_with(rendezvous: Rendezvous, settings: &RendezvousHttpSettings) ->
     around(routes, &service, cors)
 }
 
-/// The peer of a request, if it may ask once more.
-pub(super) fn peer(service: &Service, request: &Request) -> Result<String, Refusal> {
-    let peer = authenticate(&service.rendezvous, request.headers())?;
-    service.limits.spend_of_peer(&peer)?;
-    Ok(peer)
-}
-
 fn text(path: PathText) -> Result<String, Refusal> {
     path.map(|it| it.0).map_err(|_| bad_path())
 }
@@ -101,20 +96,6 @@ async fn about(State(service): State<Service>) -> Response {
         name: "Rondevu",
         description: "Topic-based peer discovery and signaling server",
     })
-}
-
-#[derive(Serialize)]
-pub(super) struct Health<'a> {
-    status: &'static str,
-    timestamp: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<&'a str>,
-}
-
-impl<'a> Health<'a> {
-    pub(super) fn of(service: &'a Service, version: Option<&'a str>) -> Self {
-        Self { status: "ok", timestamp: service.rendezvous.now(), version }
-    }
 }
 
 async fn health(State(service): State<Service>) -> Response {
@@ -149,7 +130,7 @@ struct AllMade<'a> {
 }
 
 async fn publish(State(service): State<Service>, request: Request) -> Answered {
-    let peer = peer(&service, &request)?;
+    let peer = service.peer(&request)?;
     let (body, _room) = service.bodies.json(request, MAX_OFFERS_BODY).await?;
     let drafts = OfferDraft::parse_all(&body, service.rendezvous.settings())?;
     let made = service.rendezvous.offers().publish(&peer, drafts).await?;
@@ -160,37 +141,6 @@ async fn publish(State(service): State<Service>, request: Request) -> Answered {
         expires_at: it.expires_at,
     });
     Ok(json(&AllMade { offers: offers.collect() }))
-}
-
-/// An offer as everybody sees it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Shown<'a> {
-    id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer_id: Option<&'a str>,
-    sdp: &'a str,
-    topics: &'a [String],
-    expires_at: i64,
-    last_seen: i64,
-    has_secret: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    info: Option<&'a str>,
-}
-
-impl<'a> Shown<'a> {
-    pub(super) fn of(offer: &'a Offer, peer_id: Option<&'a str>) -> Self {
-        Self {
-            id: &offer.id,
-            peer_id,
-            sdp: &offer.sdp,
-            topics: &offer.topics,
-            expires_at: offer.expires_at,
-            last_seen: offer.last_seen,
-            has_secret: offer.secret.is_some(),
-            info: offer.info.as_deref(),
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -215,6 +165,7 @@ async fn by_topic(State(service): State<Service>, path: PathText, request: Reque
     let excluded = parameters.get("bloom").filter(|it| !it.is_empty());
     let excluded = excluded.map(PeerFilter::parse).transpose()?;
     let limit = limit(&parameters);
+    let _turn = service.responses.turn().await;
     let page = service.rendezvous.offers().by_topic(&topic, excluded, limit).await?;
     let offers: Vec<_> = page.offers.iter().map(|it| Shown::of(it, Some(&it.peer))).collect();
     Ok(json(&ByTopic { topic: &topic, returned: offers.len(), offers, total: page.total }))
@@ -263,13 +214,11 @@ struct OfPeer<'a> {
 
 async fn of_peer(State(service): State<Service>, path: PathText) -> Answered {
     let peer = text(path)?;
+    let _turn = service.responses.turn().await;
     let offers = service.rendezvous.offers().of_peer(&peer, OfferFilter::Open).await?;
-    let mut topics: Vec<&str> = Vec::new();
-    for topic in offers.iter().flat_map(|it| &it.topics) {
-        if !topics.contains(&topic.as_str()) {
-            topics.push(topic);
-        }
-    }
+    let mut known = HashSet::new();
+    let topics = offers.iter().flat_map(|it| &it.topics).map(String::as_str);
+    let topics = topics.filter(|it| known.insert(*it)).collect();
     let offers = offers.iter().map(|it| Shown::of(it, None)).collect();
     Ok(json(&OfPeer { peer_id: &peer, offers, topics }))
 }
@@ -301,7 +250,8 @@ struct AllMine<'a> {
 }
 
 async fn mine(State(service): State<Service>, request: Request) -> Answered {
-    let peer = peer(&service, &request)?;
+    let peer = service.peer(&request)?;
+    let _turn = service.responses.turn().await;
     let offers = service.rendezvous.offers().of_peer(&peer, OfferFilter::All).await?;
     let mine = offers.iter().map(|it| {
         Ok(Mine {
@@ -329,7 +279,7 @@ struct Seen<'a> {
 }
 
 async fn heartbeat(State(service): State<Service>, path: PathText, request: Request) -> Answered {
-    let peer = peer(&service, &request)?;
+    let peer = service.peer(&request)?;
     let id = text(path)?;
     let last_seen = service.rendezvous.offers().heartbeat(&id, &peer).await?;
     Ok(json(&Seen { id: &id, last_seen }))
@@ -341,7 +291,7 @@ struct Deleted {
 }
 
 async fn remove(State(service): State<Service>, path: PathText, request: Request) -> Answered {
-    let peer = peer(&service, &request)?;
+    let peer = service.peer(&request)?;
     service.rendezvous.offers().delete(&text(path)?, &peer).await?;
     Ok(json(&Deleted { deleted: true }))
 }
@@ -359,7 +309,7 @@ struct AnswerMade<'a> {
 }
 
 async fn answer(State(service): State<Service>, path: PathText, request: Request) -> Answered {
-    let peer = peer(&service, &request)?;
+    let peer = service.peer(&request)?;
     let id = text(path)?;
     let (body, _room) = service.bodies.json(request, MAX_BODY).await?;
     let draft = AnswerDraft::parse(&body)?;
@@ -383,7 +333,8 @@ struct Answers<'a> {
 }
 
 async fn answers(State(service): State<Service>, request: Request) -> Answered {
-    let peer = peer(&service, &request)?;
+    let peer = service.peer(&request)?;
+    let _turn = service.responses.turn().await;
     let offers = service.rendezvous.offers().of_peer(&peer, OfferFilter::Answered).await?;
     let answers = offers.iter().filter_map(|it| {
         let answered = it.answered.as_ref()?;
@@ -417,7 +368,7 @@ async fn add_candidates(
     path: PathText,
     request: Request,
 ) -> Answered {
-    let peer = peer(&service, &request)?;
+    let peer = service.peer(&request)?;
     let id = text(path)?;
     let (body, _room) = service.bodies.read(request, MAX_BODY).await?;
     // Read whole first: what is kept to the letter is not looked into below.
@@ -457,7 +408,7 @@ struct Candidates<'a> {
 }
 
 async fn candidates(State(service): State<Service>, path: PathText, request: Request) -> Answered {
-    let peer = peer(&service, &request)?;
+    let peer = service.peer(&request)?;
     let id = text(path)?;
     let since = match Parameters::of(request.uri()).number("since") {
         None => 0,
@@ -465,6 +416,7 @@ async fn candidates(State(service): State<Service>, path: PathText, request: Req
         // Nothing is above what is no number.
         Some(Number::NaN) => i64::MAX,
     };
+    let _turn = service.responses.turn().await;
     let found = service.rendezvous.offers().candidates(&id, &peer, since).await?;
     let shown = found.iter().filter_map(|it| {
         // What was stored was JSON.

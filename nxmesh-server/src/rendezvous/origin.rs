@@ -6,7 +6,6 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use http::{HeaderMap, header};
 use nxmesh_core::rendezvous::{Rendezvous, Role, SessionDraft, SessionPost, parse_side};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -16,20 +15,16 @@ use super::{
     body::parse,
     cors::Cors,
     events,
-    facade::{Service, around, bad_path},
+    facade::{Health, Service, around, bad_path},
     json::json,
-    offers::Health,
     query::{Number, Parameters},
+    realm::origin_of,
     refusal::Refusal,
 };
 
 /// How many topics a page has, if nobody says how many, and at most.
 const PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1_000;
-/// Who sends this as `true` asks for the realm of all.
-const GLOBAL: &str = "x-rondevu-global";
-/// That of the first server.
-const GLOBAL_ORIGIN: &str = "https://ronde.vu";
 /// The largest body.
 const MAX_BODY: usize = 256 * 1024;
 
@@ -62,21 +57,6 @@ pub fn origin_with(rendezvous: Rendezvous, settings: &RendezvousHttpSettings) ->
         .route("/{topic}/sessions", get(list))
         .route("/{topic}/offer", post(open));
     around(routes, &service, cors)
-}
-
-/// The origin that a request comes from.
-pub(super) fn origin_of(service: &Service, headers: &HeaderMap) -> Result<String, Refusal> {
-    if service.settings.allow_global && headers.get(GLOBAL).is_some_and(|it| it == "true") {
-        return Ok(GLOBAL_ORIGIN.to_owned());
-    }
-    match headers.get(header::ORIGIN) {
-        Some(origin) => {
-            let bad = |_| Refusal::bad("The Origin header has characters that are no ASCII");
-            Ok(origin.to_str().map_err(bad)?.to_owned())
-        }
-        None if service.settings.allow_no_origin => Ok("unknown".to_owned()),
-        None => Err(Refusal::bad("Missing required header: Origin")),
-    }
 }
 
 #[derive(Serialize)]
@@ -162,6 +142,7 @@ async fn list(
 ) -> Answered {
     let origin = origin_of(&service, request.headers())?;
     let topic = path.map_err(|_| bad_path())?.0;
+    let _turn = service.responses.turn().await;
     let found = service.rendezvous.sessions().list(&origin, &topic).await?;
     let sessions = found.iter().map(|it| {
         let info = it.offer.info.as_deref().unwrap_or_default();

@@ -45,7 +45,7 @@ impl Refusal {
     }
 
     pub(super) fn busy() -> Self {
-        let text = "Too much is being sent to this server. Try again later";
+        let text = "Too much is on its way to or from this server. Try again later";
         Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) }
     }
 

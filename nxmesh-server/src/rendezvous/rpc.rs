@@ -17,9 +17,8 @@ use serde::Serialize;
 use super::{
     RendezvousHttpSettings,
     cors::Cors,
-    facade::{Service, around_with},
+    facade::{Health, Service, around_with},
     json::json,
-    offers::Health,
     refusal::Refusal,
 };
 

@@ -30,7 +30,8 @@ pub struct RendezvousHttpSettings {
     /// Whose `X-Forwarded-For` is believed: the addresses of proxies in front of this server. None, if
     /// not set.
     pub trusted_proxies: Vec<IpAddr>,
-    /// For how long a body may be on its way; 10 s, if not set otherwise.
+    /// For how long the body of a request may be on its way, and each MiB of a response; 10 s, if not set
+    /// otherwise.
     pub body_timeout: Duration,
     /// What peers are told about TURN; nothing, if not set.
     pub turn: Option<TurnSettings>,

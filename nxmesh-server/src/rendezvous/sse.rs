@@ -9,7 +9,7 @@ use http::{HeaderValue, header};
 use nxmesh_core::{Tasks, rendezvous::Subscription};
 use tokio::time::{sleep, timeout};
 
-use super::events::text;
+use super::event::text;
 
 /// How often a comment is sent where there is nothing else to say: proxies cut what is silent for long.
 const COMMENT: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use axum::{
 use http::StatusCode;
 use serde::Serialize;
 
-use super::{facade::Service, json::json, offers::peer, refusal::Refusal};
+use super::{facade::Service, json::json, refusal::Refusal};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,7 +30,7 @@ pub(super) async fn of_peer(
     State(service): State<Service>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let peer = peer(&service, &request)?;
+    let peer = service.peer(&request)?;
     let none = || Refusal::new(StatusCode::NOT_FOUND, "No TURN server is set up");
     let turn = service.settings.turn.as_ref().ok_or_else(none)?;
     let issued = turn.key.issue(&peer, service.rendezvous.now(), turn.ttl);

@@ -17,7 +17,7 @@ use futures::{
 use nxmesh_core::{Tasks, rendezvous::Subscription};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::events::text;
+use super::event::text;
 
 /// The largest message that is read: clients have nothing to say here.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024;

@@ -114,14 +114,14 @@ impl Listener {
     }
 
     /// The next event, which there must be.
-    pub(crate) async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear_any(&mut self) -> Value {
         self.next().await.expect("the server went away")
     }
 
     /// The next event that says what there is: a store that is still connecting tells of what it may have missed.
-    pub(crate) async fn hear_of(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         loop {
-            let event = self.hear().await;
+            let event = self.hear_any().await;
             if event["type"] != "missed" {
                 return event;
             }

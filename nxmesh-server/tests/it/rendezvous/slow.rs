@@ -7,11 +7,11 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
 
-use super::given::{Given, Peer, offers, origin, patient_offers};
+use super::given::{Given, On, Peer, Setup, offers, origin, patient_offers};
 
 /// How long to wait for what should have happened long before.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -152,4 +152,59 @@ async fn bodies_that_want_all_the_room_do_not_wait_for_each_other() {
     let broken = told.iter().filter(|it| it.is_empty()).count();
     println!("{done} done, {refused} refused, {broken} broken");
     assert!(done > 0 && done + refused + broken == 12, "{told:?}");
+}
+
+/// Responses that nobody reads take room, until they are given up; what is small needs none.
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_that_nobody_reads_are_held_for_a_while_and_so_many_only() {
+    let mut setup = Setup::on(On::Memory).await;
+    let given = setup.offers().await;
+    let peer = given.peer().await;
+    for some in 0..2 {
+        let sdp = |it: i32| format!("{:*>65000}", some * 100 + it);
+        let offers: Vec<_> = (0..100).map(|it| json!({"sdp": sdp(it), "topics": ["t"]})).collect();
+        given.publish(&peer, json!(offers)).await;
+    }
+    setup.http.body_timeout = Duration::from_secs(1);
+    let hasty = setup.offers().await;
+    let path = format!("/peers/{}/offers", peer.id);
+    let said = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    // There is room for 10, of 12.4 MiB each.
+    let asked = join_all((0..12).map(|_| async {
+        let socket = TcpSocket::new_v4().unwrap();
+        // What the system holds is not held by the server.
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(hasty.address).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let mut status = [0; 13];
+        timeout(PATIENCE, stream.read_exact(&mut status)).await.unwrap().unwrap();
+        (String::from_utf8(status.to_vec()).unwrap(), stream)
+    }))
+    .await;
+    let (held, refused): (Vec<_>, Vec<_>) =
+        asked.into_iter().partition(|(status, _)| status == "HTTP/1.1 200 ");
+    assert_eq!((held.len(), refused.len()), (10, 2));
+    for (status, mut stream) in refused {
+        assert_eq!(status, "HTTP/1.1 503 ");
+        let mut text = [0; 1000];
+        let size = timeout(PATIENCE, stream.read(&mut text)).await.unwrap().unwrap();
+        let text = String::from_utf8_lossy(&text[..size]);
+        assert!(text.contains("retry-after: 1\r\n"), "{text}");
+    }
+    assert_eq!(hasty.get("/offers/by-topic/other", &peer).await.status, 200);
+    let status = async || hasty.request(Method::GET, &path).send().await.unwrap().status();
+    let freed = async {
+        while status().await != 200 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, freed).await.expect("the room is never free again");
+    for (_, mut stream) in held {
+        let read = rest(&mut stream).await.len();
+        assert!(read < 12 * 1024 * 1024, "{read} bytes came all the same");
+    }
+    // Whoever reads gets all of it.
+    let all = given.get(&path, &peer).await;
+    assert_eq!(all.headers["content-length"], all.text.len().to_string());
+    assert_eq!(all.body["offers"].as_array().unwrap().len(), 200);
 }

@@ -1,0 +1,56 @@
+use nxmesh_core::rendezvous::{Delivered, FeedEvent};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::offer::Shown;
+
+/// An event as it is sent.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+enum Sent<'a> {
+    #[serde(rename = "answer")]
+    Answer { offer_id: &'a str, answerer_id: &'a str, sdp: &'a str, answered_at: i64 },
+    #[serde(rename = "candidate")]
+    Candidate {
+        offer_id: &'a str,
+        peer_id: &'a str,
+        role: &'static str,
+        candidate: &'a RawValue,
+        created_at: i64,
+    },
+    #[serde(rename = "offer.expired")]
+    Expired { offer_id: &'a str },
+    #[serde(rename = "offer")]
+    Published { topic: &'a str, offer: Shown<'a> },
+    #[serde(rename = "missed")]
+    Missed,
+}
+
+/// An event as text, with its stamp if it is one that can be asked for again.
+pub(super) fn text(event: &FeedEvent) -> (Option<i64>, String) {
+    let (stamp, sent) = match event {
+        FeedEvent::Delivery(delivery) => {
+            let (stamp, offer_id) = (delivery.stamp, delivery.offer.as_str());
+            let sent = match &delivery.what {
+                Delivered::Answer { by, sdp, matched_topics: _ } => {
+                    Sent::Answer { offer_id, answerer_id: by, sdp, answered_at: stamp }
+                }
+                Delivered::Candidate(it) => Sent::Candidate {
+                    offer_id,
+                    peer_id: &it.peer,
+                    role: it.role.as_str(),
+                    // What was stored was JSON.
+                    candidate: serde_json::from_str(&it.body).unwrap_or(RawValue::NULL),
+                    created_at: it.stamp,
+                },
+            };
+            (Some(stamp), sent)
+        }
+        FeedEvent::Expired { offer } => (None, Sent::Expired { offer_id: offer }),
+        FeedEvent::Published { topic, offer } => {
+            (None, Sent::Published { topic, offer: Shown::of(offer, Some(&offer.peer)) })
+        }
+        FeedEvent::Missed => (None, Sent::Missed),
+    };
+    (stamp, serde_json::to_string(&sent).unwrap_or_default())
+}
