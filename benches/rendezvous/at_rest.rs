@@ -1,6 +1,6 @@
 //! What a server holds in memory.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use nxmesh_benches::{Peer, Wire, ask, field, memory, request_for};
@@ -81,6 +81,21 @@ pub(crate) async fn waiting(store: Store, folder: &Path, peers: usize) -> Result
             told.with_context(|| format!("nothing came by {}", push.name()))??;
         }
     }
+    Ok(())
+}
+
+/// What as many cost a server that has nothing to say.
+pub(crate) async fn silence((address, process): (SocketAddr, u32), peers: usize) -> Result<()> {
+    let before = memory(process)?;
+    let mut waiting = Vec::new();
+    for _ in 0..peers {
+        let wire = Wire::open(address).await?;
+        waiting.push(wire.follow(&request_for("/events", ""), 200).await?);
+    }
+    let after = memory(process)?;
+    println!(
+        "hello: {before:.0} MiB at first, {after:.0} MiB with {peers} that wait by server-sent events"
+    );
     Ok(())
 }
 

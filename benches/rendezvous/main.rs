@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use nxmesh_benches::{Hello, Met};
 
 use self::{
-    at_rest::{offers_at_rest, waiting},
+    at_rest::{offers_at_rest, silence, waiting},
     load::{Load, Node},
     server::{Server, Store, serve_in_memory},
 };
@@ -82,6 +82,9 @@ async fn measure(args: &Args) -> Result<()> {
         if args.push > 0 {
             waiting(store, folder.path(), args.push).await?;
         }
+    }
+    if args.push > 0 {
+        silence(floor.address()?, args.push).await?;
     }
     Ok(())
 }

@@ -1,7 +1,12 @@
-use std::{net::SocketAddr, path::Path};
+use std::{convert::Infallible, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result};
-use axum::{Json, Router, routing::get};
+use axum::{
+    Json, Router,
+    response::sse::{Event, Sse},
+    routing::get,
+};
+use futures::stream;
 use serde_json::json;
 use tokio::{net::TcpListener, process::Command};
 
@@ -41,7 +46,10 @@ impl Hello {
     /// When it cannot listen.
     pub fn serve() -> Result<()> {
         tokio::runtime::Runtime::new()?.block_on(async {
-            let routes = Router::new().route("/", get(async || Json(json!({"hello": "world"}))));
+            let silent = async || Sse::new(stream::pending::<Result<Event, Infallible>>());
+            let routes = Router::new()
+                .route("/", get(async || Json(json!({"hello": "world"}))))
+                .route("/events", get(silent));
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             println!("hello listening on {}", listener.local_addr()?);
             Ok(axum::serve(listener, routes).await?)

@@ -187,7 +187,8 @@ impl RendezvousBuilder {
         let master = self.master_key.unwrap_or_else(MasterKey::generate);
         let tasks = Tasks::default();
         let (clock, settings) = (self.clock, self.settings);
-        let feed = Feed::start(Arc::clone(&store), Arc::clone(&clock), &tasks);
+        let most = settings.max_listeners;
+        let feed = Feed::start(Arc::clone(&store), Arc::clone(&clock), most, &tasks);
         tasks.spawn(super::sweep::run(
             Arc::clone(&store),
             Arc::clone(&clock),
@@ -203,6 +204,7 @@ impl RendezvousBuilder {
             master,
             feed,
             reading: Arc::new(Semaphore::new(MAX_READING)),
+            _stop: tasks.stop_on_drop(),
             tasks,
         })))
     }

@@ -89,3 +89,40 @@ pub enum ReadCandidates {
     /// The peer has no part in it.
     NotAllowed,
 }
+
+/// How many arrays and objects are inside each other in a text of JSON.
+pub(super) fn levels(json: &str) -> usize {
+    let (mut deep, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                deep += 1;
+                deepest = deepest.max(deep);
+            }
+            b']' | b'}' if !in_text => deep = deep.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::levels;
+
+    #[test]
+    fn levels_are_counted_outside_of_texts() {
+        for (json, wanted) in [
+            ("null", 0),
+            ("[]", 1),
+            (r#"{"a":[1,[2]],"b":[]}"#, 3),
+            (r#"{"[[[":"\"{{{"}"#, 1),
+            (r#"["\\",["]"]]"#, 2),
+        ] {
+            assert_eq!(levels(json), wanted, "{json}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::DropGuard;
 
 use super::{CredentialKeys, Millis, RendezvousSettings, RendezvousStore, feed::Feed};
 use crate::{Clock, Tasks, figures::CallCounts, tenancy::MasterKey};
@@ -18,6 +19,8 @@ pub(crate) struct Context {
     pub(super) reading: Arc<Semaphore>,
     pub(super) calls: CallCounts,
     pub(super) tasks: Tasks,
+    /// What runs in the background, and keeps the store open, ends with the last handle.
+    pub(super) _stop: Arc<DropGuard>,
 }
 
 impl Context {

@@ -1,39 +1,33 @@
 //! What reaches peers, pushed to those that listen at this server.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
+use futures::{FutureExt, future::BoxFuture};
 use tokio::{
-    sync::{Notify, broadcast::error::RecvError},
-    time::{Instant, timeout_at},
+    sync::{broadcast::error::RecvError, mpsc},
+    task::yield_now,
 };
 
-use super::{Delivery, Millis, Offer, Realm, RendezvousNews, RendezvousStore};
+use super::{
+    Delivery, Millis, Offer, Realm, RendezvousNews, RendezvousStore,
+    listener::{Listener, Listeners, Registered},
+    subscription::Subscription,
+};
 use crate::{Clock, Result, Tasks};
 
-/// How many deliveries are read together at most.
-const TOGETHER: u32 = 100;
-/// How large the deliveries may be that are at hand for one listener, but for the first of them.
-const MAX_READY_BYTES: usize = 256 * 1024;
-/// How many events that are in no store may wait for one listener.
-const MAX_WAITING: usize = 64;
-/// How large these may be, but for the first of them.
-const MAX_WAITING_BYTES: usize = 512 * 1024;
 /// How many topics one listener may follow.
 pub const MAX_FOLLOWED: usize = 50;
-/// A listener that hears nothing looks so often whether something reached it: news may be lost.
-const LOOK: Duration = Duration::from_secs(30);
+/// How many changes may wait whose new offers are to be told of; of further ones followers are told that they missed
+/// some.
+const MAX_WAITING: usize = 16;
 
-/// Who listens at this server.
+/// Tells those that listen at this server.
 #[derive(Debug, Clone)]
-pub struct Feed(Arc<Shared>);
+pub struct Feed {
+    store: Arc<dyn RendezvousStore>,
+    clock: Arc<dyn Clock>,
+    listeners: Arc<Listeners>,
+}
 
 /// Something that a listener is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,37 +51,9 @@ pub enum FeedEvent {
     Missed,
 }
 
-#[derive(Debug)]
-struct Shared {
-    store: Arc<dyn RendezvousStore>,
-    clock: Arc<dyn Clock>,
-    listeners: Mutex<Listeners>,
-}
-
-#[derive(Debug, Default)]
-struct Listeners {
-    by_peer: HashMap<(Realm, String), Vec<Arc<Listener>>>,
-    by_topic: HashMap<(Realm, String), Vec<Arc<Listener>>>,
-}
-
-#[derive(Debug)]
-struct Listener {
-    wake: Notify,
-    /// Something may have reached the peer.
-    look: AtomicBool,
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    events: VecDeque<FeedEvent>,
-    bytes: usize,
-    missed: bool,
-}
-
 impl FeedEvent {
     /// How large it is, about.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Delivery(delivery) => delivery.bytes(),
             Self::Published { topic: _, offer } => offer.sdp.len(),
@@ -96,258 +62,111 @@ impl FeedEvent {
     }
 }
 
-impl Listener {
-    fn look(&self) {
-        self.look.store(true, Ordering::Release);
-        self.wake.notify_one();
-    }
-
-    fn tell(&self, event: FeedEvent) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, bytes) = (waiting.events.len(), waiting.bytes + event.bytes());
-        if count == 0 || count < MAX_WAITING && bytes <= MAX_WAITING_BYTES {
-            waiting.events.push_back(event);
-            waiting.bytes = bytes;
-        } else {
-            waiting.missed = true;
-        }
-        drop(waiting);
-        self.wake.notify_one();
-    }
-
-    fn missed(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).missed = true;
-        self.look();
-    }
-
-    fn take(&self) -> Option<FeedEvent> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        match waiting.events.pop_front() {
-            Some(event) => {
-                waiting.bytes -= event.bytes();
-                Some(event)
-            }
-            None => mem::take(&mut waiting.missed).then_some(FeedEvent::Missed),
-        }
-    }
-}
+/// New offers of a realm: their ids, with their topics.
+type Published = (Realm, Arc<[(String, Vec<String>)]>);
 
 impl Feed {
+    /// For so many listeners.
     pub(super) fn start(
         store: Arc<dyn RendezvousStore>,
         clock: Arc<dyn Clock>,
+        most: usize,
         tasks: &Tasks,
     ) -> Self {
-        let shared = Arc::new(Shared { store, clock, listeners: Mutex::default() });
-        let (hearing, stopping) = (Arc::clone(&shared), tasks.stopping().clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = hearing.hear() => {}
-                () = stopping.cancelled() => {}
-            }
-        });
-        Self(shared)
+        let feed = Self { store, clock, listeners: Arc::new(Listeners::new(most)) };
+        let (to_announcer, published) = mpsc::channel(MAX_WAITING);
+        let until_stopped = |work: BoxFuture<'static, ()>| {
+            let stopping = tasks.stopping().clone();
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = work => {}
+                    () = stopping.cancelled() => {}
+                }
+            });
+        };
+        until_stopped(feed.clone().hear(to_announcer).boxed());
+        // To read new offers takes time, in which what reached peers is told all the same.
+        until_stopped(feed.clone().announce_all(published).boxed());
+        feed
     }
 
     /// What reaches a peer after this stamp, and new offers of some topics from now on; of more topics than
     /// [`MAX_FOLLOWED`] the first ones.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the peer has
+    /// [`MAX_LISTENERS_OF_PEER`](super::MAX_LISTENERS_OF_PEER), or all together have as many as they may.
     pub fn subscribe(
         &self,
         realm: Realm,
         peer: String,
         since: Millis,
         mut topics: Vec<String>,
-    ) -> Subscription {
+    ) -> Result<Subscription> {
         topics.truncate(MAX_FOLLOWED);
         topics.sort_unstable();
         topics.dedup();
-        let listener = Arc::new(Listener {
-            wake: Notify::new(),
-            look: AtomicBool::new(true),
-            waiting: Mutex::default(),
-        });
-        let mut listeners = self.0.lock();
-        let key = (realm.clone(), peer.clone());
-        listeners.by_peer.entry(key).or_default().push(Arc::clone(&listener));
-        for topic in &topics {
-            let key = (realm.clone(), topic.clone());
-            listeners.by_topic.entry(key).or_default().push(Arc::clone(&listener));
-        }
-        drop(listeners);
-        let (shared, ready) = (Arc::clone(&self.0), VecDeque::new());
-        let (together, look_at) = (TOGETHER, Instant::now() + LOOK);
-        Subscription { shared, listener, realm, peer, topics, since, ready, together, look_at }
+        let registered = Registered::new(&self.listeners, realm, peer, topics)?;
+        Ok(Subscription::new(registered, Arc::clone(&self.store), Arc::clone(&self.clock), since))
     }
 
     /// How many listen.
     #[must_use]
     pub fn listeners(&self) -> usize {
-        self.0.lock().by_peer.values().map(Vec::len).sum()
-    }
-}
-
-/// What one listener is told. Holds nothing that a slow reader could let grow.
-#[derive(Debug)]
-pub struct Subscription {
-    shared: Arc<Shared>,
-    listener: Arc<Listener>,
-    realm: Realm,
-    peer: String,
-    topics: Vec<String>,
-    since: Millis,
-    ready: VecDeque<Delivery>,
-    /// How many deliveries are read next: fewer, where they were large.
-    together: u32,
-    /// When to look, if nothing was heard.
-    look_at: Instant,
-}
-
-/// What was to be looked at still is, unless it was seen.
-struct Unseen(Option<Arc<Listener>>);
-
-impl Unseen {
-    fn seen(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Unseen {
-    fn drop(&mut self) {
-        if let Some(listener) = &self.0 {
-            listener.look();
-        }
-    }
-}
-
-impl Subscription {
-    /// The next event, when there is one. Whoever does not wait for it misses nothing: the next call goes on.
-    ///
-    /// # Errors
-    /// Those of the store; the next call tries again.
-    pub async fn next(&mut self) -> Result<FeedEvent> {
-        loop {
-            if let Some(delivery) = self.ready.pop_front() {
-                self.since = delivery.stamp;
-                return Ok(FeedEvent::Delivery(delivery));
-            }
-            if self.listener.look.swap(false, Ordering::AcqRel) {
-                let unseen = Unseen(Some(Arc::clone(&self.listener)));
-                self.look().await?;
-                unseen.seen();
-                continue;
-            }
-            if let Some(event) = self.listener.take() {
-                return Ok(event);
-            }
-            // Whoever asks may give up before, each time.
-            if timeout_at(self.look_at, self.listener.wake.notified()).await.is_err() {
-                self.listener.look.store(true, Ordering::Release);
-            }
-        }
+        self.listeners.count()
     }
 
-    async fn look(&mut self) -> Result<()> {
-        let Shared { store, clock, .. } = self.shared.as_ref();
-        let now = clock.now().timestamp_millis();
-        let (since, most) = (self.since, self.together);
-        let mut read = store.deliveries(&self.realm, &self.peer, since, most, now).await?;
-        if read.len() == most as usize {
-            // There may be more.
-            self.listener.look.store(true, Ordering::Release);
-        }
-        let all = read.len();
-        let mut bytes = 0;
-        let fit = read.iter().take_while(|it| {
-            bytes += it.bytes();
-            bytes <= MAX_READY_BYTES
-        });
-        read.truncate(fit.count().max(1));
-        self.together = if read.len() < all {
-            self.listener.look.store(true, Ordering::Release);
-            u32::try_from(read.len()).unwrap_or(TOGETHER)
-        } else {
-            TOGETHER.min(most * 2)
-        };
-        self.ready = read.into();
-        self.look_at = Instant::now() + LOOK;
-        Ok(())
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        let mut listeners = self.shared.lock();
-        let Listeners { by_peer, by_topic } = &mut *listeners;
-        let forget = |map: &mut HashMap<_, Vec<Arc<Listener>>>, name: &str| {
-            let key = (self.realm.clone(), name.to_owned());
-            if let Some(found) = map.get_mut(&key) {
-                found.retain(|it| !Arc::ptr_eq(it, &self.listener));
-                if found.is_empty() {
-                    map.remove(&key);
-                }
-            }
-        };
-        forget(by_peer, &self.peer);
-        for topic in &self.topics {
-            forget(by_topic, topic);
-        }
-    }
-}
-
-impl Shared {
-    async fn hear(&self) {
+    async fn hear(self, to_announcer: mpsc::Sender<Published>) {
         let mut news = self.store.news();
         loop {
             match news.recv().await {
-                Ok(news) => self.route(news).await,
-                Err(RecvError::Lagged(_)) => self.route(RendezvousNews::Missed).await,
+                Ok(news) => self.route(news, &to_announcer),
+                Err(RecvError::Lagged(_)) => self.listeners.all_miss(),
                 Err(RecvError::Closed) => return,
             }
         }
     }
 
-    async fn route(&self, news: RendezvousNews) {
+    fn route(&self, news: RendezvousNews, to_announcer: &mpsc::Sender<Published>) {
         match news {
             RendezvousNews::Delivered { realm, to } => {
-                let key = (realm, to.to_string());
-                for listener in self.lock().by_peer.get(&key).into_iter().flatten() {
-                    listener.look();
-                }
+                self.listeners.of_peer(&realm, &to).iter().for_each(|it| it.look());
             }
             RendezvousNews::Published { realm, offers } => {
-                if self.lock().by_topic.is_empty() {
-                    return;
-                }
-                for (id, topics) in offers.iter() {
-                    self.announce(&realm, id, topics).await;
+                if self.listeners.follow_any()
+                    && let Err(full) = to_announcer.try_send((realm, offers))
+                {
+                    let (realm, offers) = full.into_inner();
+                    let topics = offers.iter().flat_map(|(_, topics)| topics);
+                    let followers = topics.flat_map(|it| self.listeners.of_topic(&realm, it));
+                    followers.for_each(|it| it.miss());
                 }
             }
             RendezvousNews::Expired(expired) => {
-                let listeners = self.lock();
                 for it in expired.iter() {
-                    let key = (it.realm.clone(), it.peer.clone());
-                    for listener in listeners.by_peer.get(&key).into_iter().flatten() {
+                    for listener in self.listeners.of_peer(&it.realm, &it.peer) {
                         listener.tell(FeedEvent::Expired { offer: it.id.clone() });
                     }
                 }
             }
-            RendezvousNews::Missed => {
-                self.lock().by_peer.values().flatten().for_each(|it| it.missed());
+            RendezvousNews::Missed => self.listeners.all_miss(),
+        }
+    }
+
+    async fn announce_all(self, mut published: mpsc::Receiver<Published>) {
+        while let Some((realm, offers)) = published.recv().await {
+            for (id, topics) in offers.iter() {
+                self.announce(&realm, id, topics).await;
+                yield_now().await;
             }
         }
     }
 
     /// Tells those who follow one of the topics. The offer is read once for all.
     async fn announce(&self, realm: &Realm, id: &str, topics: &[String]) {
-        let mut told: Vec<(String, Vec<Arc<Listener>>)> = Vec::new();
-        {
-            let listeners = self.lock();
-            for topic in topics {
-                let found = listeners.by_topic.get(&(realm.clone(), topic.clone()));
-                told.extend(found.map(|it| (topic.clone(), it.clone())));
-            }
-        }
+        let followers = topics.iter().map(|it| (it, self.listeners.of_topic(realm, it)));
+        let told: Vec<(&String, Vec<Arc<Listener>>)> =
+            followers.filter(|(_, listeners)| !listeners.is_empty()).collect();
         if told.is_empty() {
             return;
         }
@@ -358,7 +177,7 @@ impl Shared {
             Ok(_) => return,
             Err(error) => {
                 tracing::warn!(%error, "cannot tell of a new offer");
-                told.iter().flat_map(|(_, it)| it).for_each(|it| it.missed());
+                told.iter().flat_map(|(_, it)| it).for_each(|it| it.miss());
                 return;
             }
         };
@@ -368,9 +187,5 @@ impl Shared {
                 listener.tell(FeedEvent::Published { topic: topic.clone(), offer });
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Listeners> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

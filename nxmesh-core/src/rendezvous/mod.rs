@@ -19,6 +19,7 @@ mod draft;
 mod feed;
 mod hex;
 mod key_pair;
+mod listener;
 mod news;
 mod offer;
 mod offer_id;
@@ -29,6 +30,7 @@ mod sessions;
 mod settings;
 mod signature;
 mod store;
+mod subscription;
 mod sweep;
 mod topic;
 mod turn;
@@ -42,8 +44,9 @@ pub use self::{
     credential::{Credential, CredentialKey, CredentialKeys},
     delivery::{Delivered, Delivery},
     draft::OfferDraft,
-    feed::{Feed, FeedEvent, MAX_FOLLOWED, Subscription},
+    feed::{Feed, FeedEvent, MAX_FOLLOWED},
     key_pair::KeyPair,
+    listener::MAX_LISTENERS_OF_PEER,
     news::RendezvousNews,
     offer::{
         Answer, AnswerOutcome, Answered, Heartbeat, NewOffer, Offer, OfferFilter, Publish,
@@ -54,11 +57,13 @@ pub use self::{
     realm::Realm,
     sessions::{Polled, Posted, Session, SessionDraft, SessionPost, Sessions, parse_side},
     settings::{
-        MAX_CANDIDATE, MAX_CANDIDATES_PER_REQUEST, MAX_CANDIDATES_PER_SIDE, MAX_INFO, MAX_OFFER_ID,
-        MAX_SDP, MAX_SECRET, MAX_TOPIC, MAX_WRONG_SECRETS, RendezvousSettings, SECRET_LOCK,
+        MAX_CANDIDATE, MAX_CANDIDATE_LEVELS, MAX_CANDIDATES_PER_REQUEST, MAX_CANDIDATES_PER_SIDE,
+        MAX_INFO, MAX_LIST_BYTES, MAX_OFFER_ID, MAX_SDP, MAX_SECRET, MAX_TOPIC, MAX_WRONG_SECRETS,
+        RendezvousSettings, SECRET_LOCK,
     },
     signature::{Nonce, PublicKey, verify},
     store::{Durability, Expired, Millis, RendezvousStore},
+    subscription::Subscription,
     topic::{OfferPage, OfferQuery, TopicCount, TopicOrder, TopicPage, TopicQuery},
     turn::{TurnCredential, TurnKey},
     utf16::{utf16_cmp, utf16_len},

@@ -5,12 +5,13 @@ use super::{
     AddCandidates, Answer, AnswerOutcome, Candidate, CandidatesAdded, Credential, Heartbeat,
     Millis, NewOffer, Offer, OfferDraft, OfferFilter, OfferPage, OfferQuery, PeerFilter, Publish,
     PublishOutcome, Quota, ReadCandidates, Realm, TopicOrder, TopicPage, TopicQuery,
+    candidate::levels,
     context::Context,
     draft::{self, invalid},
     offer_id,
     settings::{
-        MAX_CANDIDATE, MAX_CANDIDATES_PER_REQUEST, MAX_CANDIDATES_PER_SIDE, MAX_WRONG_SECRETS,
-        SECRET_LOCK,
+        MAX_CANDIDATE, MAX_CANDIDATE_LEVELS, MAX_CANDIDATES_PER_REQUEST, MAX_CANDIDATES_PER_SIDE,
+        MAX_WRONG_SECRETS, SECRET_LOCK,
     },
 };
 use crate::{Error, ErrorKind, Result, Secret};
@@ -317,8 +318,13 @@ pub(super) fn check_candidates(bodies: &[String]) -> Result<()> {
         let most = MAX_CANDIDATES_PER_REQUEST;
         return Err(invalid(format!("Too many candidates. Maximum {most} per request")));
     }
-    match bodies.iter().any(|it| it.len() > MAX_CANDIDATE) {
-        true => Err(invalid(format!("Candidates must be {MAX_CANDIDATE} bytes or less"))),
+    if bodies.iter().any(|it| it.len() > MAX_CANDIDATE) {
+        return Err(invalid(format!("Candidates must be {MAX_CANDIDATE} bytes or less")));
+    }
+    match bodies.iter().any(|it| levels(it) > MAX_CANDIDATE_LEVELS) {
+        true => Err(invalid(format!(
+            "Candidates must have {MAX_CANDIDATE_LEVELS} levels of arrays and objects or less"
+        ))),
         false => Ok(()),
     }
 }

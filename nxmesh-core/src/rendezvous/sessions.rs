@@ -4,10 +4,12 @@ use uuid::Uuid;
 use super::{
     AddCandidates, Answer, AnswerOutcome, CandidatesAdded, NewOffer, Offer, OfferPage, OfferQuery,
     Publish, PublishOutcome, Quota, Realm, TopicOrder, TopicPage, TopicQuery,
-    candidate::Role,
+    candidate::{Role, levels},
     context::Context,
     draft::invalid,
-    settings::{MAX_CANDIDATE, MAX_OFFER_ID, MAX_SDP, MAX_TOPIC},
+    settings::{
+        MAX_CANDIDATE, MAX_CANDIDATE_LEVELS, MAX_LIST_BYTES, MAX_OFFER_ID, MAX_SDP, MAX_TOPIC,
+    },
     utf16_len,
 };
 use crate::{Error, ErrorKind, Result};
@@ -18,6 +20,8 @@ const MAX_INFO: usize = 1_024;
 const MAX_CANDIDATES: u32 = 100;
 /// How many sessions of a topic are listed: the newest.
 const MAX_LISTED: u32 = 1_000;
+/// How many of them are read together.
+const PAGE: u32 = 100;
 const GONE: &str = "Session not found, expired, or origin mismatch";
 
 /// What pages of one origin do: sessions, named by a code that whoever knows it may use. Errors have the texts
@@ -183,6 +187,11 @@ impl SessionPost {
             Posted::Candidate(candidate) if candidate.len() > MAX_CANDIDATE => {
                 return Err(invalid(format!("Candidate must be {MAX_CANDIDATE} bytes or less")));
             }
+            Posted::Candidate(candidate) if levels(candidate) > MAX_CANDIDATE_LEVELS => {
+                return Err(invalid(format!(
+                    "Candidate must have {MAX_CANDIDATE_LEVELS} levels of arrays and objects or less"
+                )));
+            }
             Posted::Candidate(_) => {}
         }
         Ok(Self { code, side, what })
@@ -215,27 +224,39 @@ impl<'a> Sessions<'a> {
         self.0.store.topics(query).await
     }
 
-    /// Sessions of a topic that nobody has answered, the newest 1,000, newest first.
+    /// Sessions of a topic that nobody has answered, newest first: the newest 1,000, or as many of them as make
+    /// [`MAX_LIST_BYTES`].
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) when the topic is too long, and those of the store.
     pub async fn list(&self, origin: &str, topic: &str) -> Result<Vec<Session>> {
         check_topic(topic)?;
         let realm = Realm::Origin(origin.to_owned());
-        let query = OfferQuery {
-            realm: realm.clone(),
-            topics: vec![topic.to_owned()],
-            not_of: None,
-            excluded: None,
-            offset: 0,
-            limit: MAX_LISTED,
-            now: self.0.now(),
-        };
-        let OfferPage { offers, total: _ } = self.0.store.offers_by_topic(query).await?;
-        let mut sessions = Vec::new();
-        for offer in offers {
-            let candidates = self.candidates(&realm, &offer.id, &offer.peer).await?;
-            sessions.push(Session { offer, candidates });
+        let now = self.0.now();
+        let (mut sessions, mut bytes) = (Vec::new(), 0);
+        for offset in (0..MAX_LISTED).step_by(PAGE as usize) {
+            let query = OfferQuery {
+                realm: realm.clone(),
+                topics: vec![topic.to_owned()],
+                not_of: None,
+                excluded: None,
+                offset,
+                limit: PAGE,
+                now,
+            };
+            let OfferPage { offers, total: _ } = self.0.store.offers_by_topic(query).await?;
+            let is_last = offers.len() < PAGE as usize;
+            for offer in offers {
+                let candidates = self.candidates(&realm, &offer.id, &offer.peer).await?;
+                bytes += offer.sdp.len() + candidates.iter().map(String::len).sum::<usize>();
+                if bytes > MAX_LIST_BYTES {
+                    return Ok(sessions);
+                }
+                sessions.push(Session { offer, candidates });
+            }
+            if is_last {
+                break;
+            }
         }
         Ok(sessions)
     }

@@ -24,6 +24,8 @@ pub struct RendezvousSettings {
     pub max_offers_per_peer: u32,
     /// How many offers there may be in all; 100,000, if not set otherwise.
     pub max_offers: u64,
+    /// How many may listen at one server; 100,000, if not set otherwise.
+    pub max_listeners: usize,
     /// How often what has expired is swept; once a second, if not set otherwise.
     pub sweep_interval: Duration,
 }
@@ -40,10 +42,15 @@ pub const MAX_TOPIC: usize = 256;
 pub const MAX_OFFER_ID: usize = 128;
 /// How large a candidate may be, in bytes of JSON.
 pub const MAX_CANDIDATE: usize = 4_096;
+/// How many arrays and objects may be inside each other in a candidate. Whoever reads it has it inside of some more,
+/// and common parsers stop at 128.
+pub const MAX_CANDIDATE_LEVELS: usize = 100;
 /// How many candidates one request may add.
 pub const MAX_CANDIDATES_PER_REQUEST: usize = 100;
 /// How many candidates one side of an offer may add.
 pub const MAX_CANDIDATES_PER_SIDE: u32 = 1_000;
+/// How large a list of sessions is at most, in bytes of session descriptions and candidates.
+pub const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
 /// How many wrong secrets lock an offer, and for how long.
 pub const MAX_WRONG_SECRETS: u32 = 10;
 /// See [`MAX_WRONG_SECRETS`].
@@ -61,6 +68,7 @@ impl Default for RendezvousSettings {
             max_topics_per_offer: 50,
             max_offers_per_peer: 1_000,
             max_offers: 100_000,
+            max_listeners: 100_000,
             sweep_interval: Duration::from_secs(1),
         }
     }

@@ -28,7 +28,8 @@ pub(super) fn authenticate_stream(
 ) -> Result<String, Refusal> {
     match parameters.get("access_token") {
         Some(credential) if !headers.contains_key(header::AUTHORIZATION) => {
-            check(rendezvous, credential)
+            // A plus sign that was not escaped is read as a space, of which a credential has none.
+            check(rendezvous, &credential.replace(' ', "+"))
         }
         Some(_) | None => authenticate(rendezvous, headers),
     }

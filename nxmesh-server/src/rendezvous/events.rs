@@ -32,7 +32,7 @@ pub(super) async fn of_peer(
     }
     let since = since(request.headers(), &parameters)?;
     let feed = service.rendezvous.feed();
-    let subscription = feed.subscribe(Realm::Offers, peer, since, topics);
+    let subscription = feed.subscribe(Realm::Offers, peer, since, topics)?;
     open(service, request, subscription).await
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn of_session(
     let since = since(request.headers(), &parameters)?;
     let recipient = service.rendezvous.sessions().recipient(&origin, code, side).await?;
     let feed = service.rendezvous.feed();
-    let subscription = feed.subscribe(Realm::Origin(origin), recipient, since, Vec::new());
+    let subscription = feed.subscribe(Realm::Origin(origin), recipient, since, Vec::new())?;
     open(service, request, subscription).await
 }
 
@@ -74,13 +74,20 @@ fn since(headers: &HeaderMap, parameters: &Parameters) -> Result<i64, Refusal> {
     }
 }
 
+/// Other protocols that a client offers to speak need not be spoken (RFC 9110, 7.8).
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    let offered = headers.get_all(header::UPGRADE).iter().filter_map(|it| it.to_str().ok());
+    let mut offered = offered.flat_map(|it| it.split(','));
+    offered.any(|it| it.trim().eq_ignore_ascii_case("websocket"))
+}
+
 async fn open(
     service: Service,
     request: Request,
     subscription: Subscription,
 ) -> Result<Response, Refusal> {
     let tasks = service.rendezvous.tasks().clone();
-    if !request.headers().contains_key(header::UPGRADE) {
+    if !wants_websocket(request.headers()) {
         return Ok(sse::stream(subscription, &tasks));
     }
     let (mut parts, _) = request.into_parts();

@@ -165,7 +165,7 @@ async fn by_topic(State(service): State<Service>, path: PathText, request: Reque
     let excluded = parameters.get("bloom").filter(|it| !it.is_empty());
     let excluded = excluded.map(PeerFilter::parse).transpose()?;
     let limit = limit(&parameters);
-    let _turn = service.responses.turn().await;
+    let _turn = service.responses.page().await;
     let page = service.rendezvous.offers().by_topic(&topic, excluded, limit).await?;
     let offers: Vec<_> = page.offers.iter().map(|it| Shown::of(it, Some(&it.peer))).collect();
     Ok(json(&ByTopic { topic: &topic, returned: offers.len(), offers, total: page.total }))
@@ -214,7 +214,7 @@ struct OfPeer<'a> {
 
 async fn of_peer(State(service): State<Service>, path: PathText) -> Answered {
     let peer = text(path)?;
-    let _turn = service.responses.turn().await;
+    let _turn = service.responses.list().await;
     let offers = service.rendezvous.offers().of_peer(&peer, OfferFilter::Open).await?;
     let mut known = HashSet::new();
     let topics = offers.iter().flat_map(|it| &it.topics).map(String::as_str);
@@ -251,7 +251,7 @@ struct AllMine<'a> {
 
 async fn mine(State(service): State<Service>, request: Request) -> Answered {
     let peer = service.peer(&request)?;
-    let _turn = service.responses.turn().await;
+    let _turn = service.responses.list().await;
     let offers = service.rendezvous.offers().of_peer(&peer, OfferFilter::All).await?;
     let mine = offers.iter().map(|it| {
         Ok(Mine {
@@ -334,7 +334,7 @@ struct Answers<'a> {
 
 async fn answers(State(service): State<Service>, request: Request) -> Answered {
     let peer = service.peer(&request)?;
-    let _turn = service.responses.turn().await;
+    let _turn = service.responses.list().await;
     let offers = service.rendezvous.offers().of_peer(&peer, OfferFilter::Answered).await?;
     let answers = offers.iter().filter_map(|it| {
         let answered = it.answered.as_ref()?;
@@ -416,7 +416,7 @@ async fn candidates(State(service): State<Service>, path: PathText, request: Req
         // Nothing is above what is no number.
         Some(Number::NaN) => i64::MAX,
     };
-    let _turn = service.responses.turn().await;
+    let _turn = service.responses.page().await;
     let found = service.rendezvous.offers().candidates(&id, &peer, since).await?;
     let shown = found.iter().filter_map(|it| {
         // What was stored was JSON.

@@ -142,7 +142,7 @@ async fn list(
 ) -> Answered {
     let origin = origin_of(&service, request.headers())?;
     let topic = path.map_err(|_| bad_path())?.0;
-    let _turn = service.responses.turn().await;
+    let _turn = service.responses.list().await;
     let found = service.rendezvous.sessions().list(&origin, &topic).await?;
     let sessions = found.iter().map(|it| {
         let info = it.offer.info.as_deref().unwrap_or_default();

@@ -4,6 +4,8 @@ use http::{HeaderMap, header};
 
 use super::{facade::Service, refusal::Refusal};
 
+/// How long an origin may be: a scheme, the longest host there is, and a port are half of it.
+const MAX_ORIGIN: usize = 512;
 /// Who sends this as `true` asks for the realm of all.
 const GLOBAL: &str = "x-rondevu-global";
 /// That of the first server.
@@ -17,7 +19,12 @@ pub(super) fn origin_of(service: &Service, headers: &HeaderMap) -> Result<String
     match headers.get(header::ORIGIN) {
         Some(origin) => {
             let bad = |_| Refusal::bad("The Origin header has characters that are no ASCII");
-            Ok(origin.to_str().map_err(bad)?.to_owned())
+            let origin = origin.to_str().map_err(bad)?;
+            if origin.len() > MAX_ORIGIN {
+                let what = format!("The Origin header is longer than {MAX_ORIGIN} bytes");
+                return Err(Refusal::bad(what));
+            }
+            Ok(origin.to_owned())
         }
         None if service.settings.allow_no_origin => Ok("unknown".to_owned()),
         None => Err(Refusal::bad("Missing required header: Origin")),

@@ -28,14 +28,17 @@ use super::refusal::Refusal;
 const PIECE: usize = 64 * 1024;
 /// How much of all large responses together may wait to be read. One that is larger yet may wait alone.
 const ALL_RESPONSES: usize = 128 * 1024 * 1024;
-/// How many lists are read from the store at once.
-const MAX_READING: usize = 8;
+/// How many pages are read from the store at once.
+const MAX_PAGES: usize = 8;
+/// How many lists that have no pages are.
+const MAX_LISTS: usize = 3;
 
 /// Holds what clients have not read yet.
 #[derive(Debug)]
 pub(super) struct Responses {
     room: Arc<Semaphore>,
-    reading: Semaphore,
+    pages: Semaphore,
+    lists: Semaphore,
     patience: Duration,
 }
 
@@ -52,13 +55,19 @@ impl Responses {
     /// Clients have this time for each MiB of a response.
     pub(super) fn new(patience: Duration) -> Self {
         let room = Arc::new(Semaphore::new(ALL_RESPONSES / PIECE));
-        Self { room, reading: Semaphore::new(MAX_READING), patience }
+        let (pages, lists) = (Semaphore::new(MAX_PAGES), Semaphore::new(MAX_LISTS));
+        Self { room, pages, lists, patience }
     }
 
-    /// Waits for the turn of a list that may be large. It lasts until the list is written as JSON.
-    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    /// Waits for the turn of a page, which lasts until it is written as JSON.
+    pub(super) async fn page(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
-        self.reading.acquire().await.ok()
+        self.pages.acquire().await.ok()
+    }
+
+    /// The same for a list of all there is: a thousand large offers, at worst.
+    pub(super) async fn list(&self) -> Option<SemaphorePermit<'_>> {
+        self.lists.acquire().await.ok()
     }
 
     /// Makes room for a response, if it is large.

@@ -69,8 +69,8 @@ pub(super) fn authenticate(
     if !is_signed {
         return Err(CallError::new(RpcErrorCode::InvalidCredentials, "Invalid signature"));
     }
-    // A millisecond longer than the signature is good for.
-    Ok(Nonce { key, nonce: id, expires_at: timestamp.ceil() as Millis + MAX_SKEW + 1 })
+    // Longer than the signature is good for: by clocks of other servers too, and by this one a moment later.
+    Ok(Nonce { key, nonce: id, expires_at: timestamp.ceil() as Millis + 2 * MAX_SKEW })
 }
 
 fn missing(field: &str, header: &str) -> CallError {

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, value::RawValue};
 
+use super::limits::OPERATIONS_OF_RETAG;
+
 /// One call of a batch as it was sent: what of it is a call, and what is not.
 #[derive(Debug, Default)]
 pub(super) struct Call<'a> {
@@ -54,6 +56,7 @@ impl<'a> Call<'a> {
         let many = match self.method.as_deref() {
             Some("publishOffer") => self.params.get("offers"),
             Some("addIceCandidates") => self.params.get("candidates"),
+            Some("updateOfferTags") => return OPERATIONS_OF_RETAG,
             _ => None,
         };
         many.and_then(Value::as_array).map_or(1, Vec::len)

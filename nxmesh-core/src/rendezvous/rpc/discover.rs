@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     batch::{Rpc, entry},
     error::{CallError, CallResult, RpcErrorCode},
+    limits::MAX_OFFSET,
     operation::{Count, CountOffersByTags, Discover, Which},
 };
 use crate::rendezvous::{Millis, Offer, OfferQuery, Realm};
@@ -63,25 +64,27 @@ impl Rpc<'_> {
         Ok(Page { count: offers.len(), offers, limit, offset })
     }
 
-    /// One of the offers found. Which tag it has is decided first, by how many offers each has: so
+    /// One of the offers found, the newest of each tag. Which tag it has is decided first, by how many offers each has: so
     /// one with several of the tags comes up more often.
     async fn one_of(&self, discover: Discover) -> CallResult<Found> {
         let Discover { tags, not_of, which: _ } = discover;
         let now = self.0.now();
         let counts = self.0.store.topic_counts(&Realm::Rpc, &tags, not_of.as_deref(), now).await?;
-        let all: u64 = counts.iter().map(|it| it.offers).sum();
+        let newest = |offers: u64| u32::try_from(offers).unwrap_or(MAX_OFFSET).min(MAX_OFFSET);
+        let counts = counts.into_iter().map(|it| (it.topic, newest(it.offers)));
+        let counts: Vec<_> = counts.filter(|(_, offers)| *offers > 0).collect();
+        let all: u32 = counts.iter().map(|(_, offers)| offers).sum();
         if all > 0 {
             let mut at = rand::rng().random_range(0..all);
-            for count in counts {
-                if at < count.offers {
-                    let offset = u32::try_from(at).unwrap_or(u32::MAX);
-                    let found = self.found(vec![count.topic], not_of.clone(), 1, offset).await?;
+            for (tag, offers) in counts {
+                if at < offers {
+                    let found = self.found(vec![tag], not_of.clone(), 1, at).await?;
                     if let Some(found) = found.into_iter().next() {
                         return Ok(found);
                     }
                     break;
                 }
-                at -= count.offers;
+                at -= offers;
             }
         }
         // It went away in the meantime, or others came: the newest will do.

@@ -4,6 +4,9 @@ use crate::rendezvous::Millis;
 pub(super) const MAX_CALLS: usize = 100;
 /// How many offers, candidates and other calls a batch may have together.
 pub(super) const MAX_OPERATIONS: usize = 1000;
+/// As how many of them a call counts that puts all offers of a key under other tags: it may be as much work as to
+/// make a thousand.
+pub(super) const OPERATIONS_OF_RETAG: usize = 300;
 /// How many values the JSON of a batch may have: twice what a batch of `MAX_OPERATIONS` candidates has. Parsed, a
 /// value takes half a kilobyte at worst, however short it is written.
 pub(super) const MAX_VALUES: usize = 20_000;
@@ -24,6 +27,9 @@ pub(super) const MAX_CANDIDATE_DEPTH: usize = 10;
 
 /// How many offers a page has at most.
 pub(super) const MAX_PAGE: u32 = 100;
+/// How many of the newest offers may be left out before a page, and of how many of them one is picked at random: what
+/// that costs grows with it.
+pub(super) const MAX_OFFSET: u32 = 10_000;
 
 /// How far a caller's clock may be from ours.
 pub(super) const MAX_SKEW: Millis = 60_000;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{
     error::{CallError, CallResult, RpcErrorCode},
-    limits::MAX_PAGE,
+    limits::{MAX_OFFSET, MAX_PAGE},
     params::Params,
     tags::tags,
 };
@@ -153,6 +153,10 @@ impl Discover {
             None => Which::Random,
             Some(limit) => {
                 let offset = params.count("offset")?.unwrap_or(0);
+                if offset > MAX_OFFSET {
+                    let what = format!("offset must be {MAX_OFFSET} or less");
+                    return Err(CallError::params(what));
+                }
                 Which::Page { limit: limit.clamp(1, MAX_PAGE), offset }
             }
         };

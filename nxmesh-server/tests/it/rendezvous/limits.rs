@@ -1,5 +1,6 @@
 //! Every limit of the protocol `offers`, at its edge and one beyond: lengths are in UTF-16 code units.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::given::{Given, Peer, offers};
@@ -330,5 +331,22 @@ async fn parameters_beyond_their_limits_are_clamped() {
         let path = format!("/topics?offset={offset}");
         let page = given.send(reqwest::Method::GET, &path, None, "").await.body;
         assert_eq!(page["topics"][0]["topic"].as_str(), first, "{offset}");
+    }
+}
+
+#[tokio::test]
+async fn a_candidate_may_have_a_hundred_levels() {
+    let given = offers().await;
+    let peer = given.peer().await;
+    let id = given.offer(&peer, "v=0").await;
+    for (levels, wanted) in [
+        (100, (200, "")),
+        (101, (400, "Candidates must have 100 levels of arrays and objects or less")),
+    ] {
+        let deep = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let body = format!(r#"{{"candidates":[0,{deep}]}}"#);
+        let path = format!("/offers/{id}/ice-candidates");
+        let said = given.send(Method::POST, &path, Some(&peer), body).await;
+        assert_eq!((said.status, said.body["error"].as_str().unwrap_or_default()), wanted);
     }
 }

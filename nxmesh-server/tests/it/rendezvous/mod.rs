@@ -10,6 +10,7 @@ mod events;
 mod given;
 mod limits;
 mod listener;
+mod listeners;
 mod listings;
 mod offers;
 mod origin;

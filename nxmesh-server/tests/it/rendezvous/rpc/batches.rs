@@ -40,6 +40,22 @@ async fn a_call_needs_a_method() {
     assert_eq!(error(&answer), ("UNKNOWN_METHOD", "Unknown method: constructor"));
 }
 
+/// It may be as much work as to make a thousand offers.
+#[tokio::test]
+async fn to_tag_all_offers_anew_counts_as_three_hundred_operations() {
+    let server = server().await;
+    let retag = json!({"method": "updateOfferTags", "params": {"tags": ["a"]}});
+    let mut calls = vec![retag; 3];
+    for answer in server.batch(calls.clone()).await {
+        assert_eq!(error(&answer).0, "AUTH_REQUIRED", "three are allowed");
+    }
+    calls.push(calls[0].clone());
+    for answer in server.batch(calls).await {
+        let text = "Total operations across batch exceed limit: 1200 > 1000";
+        assert_eq!(error(&answer), ("BATCH_TOO_LARGE", text));
+    }
+}
+
 #[tokio::test]
 async fn a_thousand_operations_are_the_most() {
     let server = server().await;

@@ -54,7 +54,7 @@ async fn pages_follow_each_other() {
             (2.0, Some(0.0), vec!["v=4", "v=3"]),
             (2.0, Some(2.0), vec!["v=2", "v=1"]),
             (2.0, Some(4.0), vec!["v=0"]),
-            (2.0, Some(1e15), vec![]),
+            (2.0, Some(10_000.0), vec![]),
             (0.0, None, vec!["v=4"]),
             (1e9, None, vec!["v=4", "v=3", "v=2", "v=1", "v=0"]),
         ] {
@@ -82,6 +82,19 @@ async fn limits_and_offsets_are_whole_numbers_from_zero() {
             let text = format!("{name} must be a non-negative integer");
             assert_eq!(error(&answer), ("INVALID_PARAMS", &*text));
         }
+    }
+}
+
+#[tokio::test]
+async fn an_offset_has_a_limit() {
+    let server = server().await;
+    let at = async |offset: u64| {
+        server.ask("discover", json!({"tags": ["a"], "limit": 1, "offset": offset})).await
+    };
+    assert_eq!(result(&at(10_000).await)["count"], 0);
+    for offset in [10_001, u64::MAX] {
+        let text = "offset must be 10000 or less";
+        assert_eq!(error(&at(offset).await), ("INVALID_PARAMS", text));
     }
 }
 
