@@ -22,6 +22,7 @@ mod reloads;
 mod rendezvous_browser;
 mod rendezvous_chat;
 mod rendezvous_kills;
+mod rendezvous_turn;
 mod rollouts;
 mod schemathesis;
 mod secrets;

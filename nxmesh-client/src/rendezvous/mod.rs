@@ -16,6 +16,7 @@ mod rpc_calls;
 mod signaler;
 mod sse;
 mod topics;
+mod turn;
 
 pub use self::{
     client::{RendezvousClient, RendezvousClientBuilder},
@@ -33,5 +34,6 @@ pub use self::{
     },
     signaler::{Signaler, SignalerBuilder},
     topics::{FoundTopics, Topic, TopicFilter, Topics},
+    turn::TurnServer,
 };
 pub use nxmesh_core::rendezvous::{Credential, KeyPair, Millis, PeerFilter, PublicKey, Role};
