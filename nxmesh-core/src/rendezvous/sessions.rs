@@ -1,3 +1,6 @@
+use std::pin::pin;
+
+use futures::{StreamExt, stream};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -22,6 +25,8 @@ const MAX_CANDIDATES: u32 = 100;
 const MAX_LISTED: u32 = 1_000;
 /// How many of them are read together.
 const PAGE: u32 = 100;
+/// Of how many of these the candidates are.
+const READS: usize = 8;
 const GONE: &str = "Session not found, expired, or origin mismatch";
 
 /// What pages of one origin do: sessions, named by a code that whoever knows it may use. Errors have the texts
@@ -246,13 +251,18 @@ impl<'a> Sessions<'a> {
             };
             let OfferPage { offers, total: _ } = self.0.store.offers_by_topic(query).await?;
             let is_last = offers.len() < PAGE as usize;
-            for offer in offers {
+            let whole = stream::iter(offers).map(async |offer| {
                 let candidates = self.candidates(&realm, &offer.id, &offer.peer).await?;
-                bytes += offer.sdp.len() + candidates.iter().map(String::len).sum::<usize>();
+                Ok::<_, Error>(Session { offer, candidates })
+            });
+            let mut whole = pin!(whole.buffered(READS));
+            while let Some(session) = whole.next().await.transpose()? {
+                let candidates = session.candidates.iter().map(String::len);
+                bytes += session.offer.sdp.len() + candidates.sum::<usize>();
                 if bytes > MAX_LIST_BYTES {
                     return Ok(sessions);
                 }
-                sessions.push(Session { offer, candidates });
+                sessions.push(session);
             }
             if is_last {
                 break;

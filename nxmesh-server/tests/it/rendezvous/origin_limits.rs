@@ -228,3 +228,18 @@ async fn a_candidate_may_have_a_hundred_levels() {
         assert_eq!((said.status, said.body["error"].as_str().unwrap_or_default()), wanted);
     }
 }
+
+#[tokio::test]
+async fn a_list_of_sessions_ends_after_sixteen_mebibytes() {
+    let given = origin().await;
+    let offer = "o".repeat(65_536);
+    for number in 0..260 {
+        let body = json!({"info": "i", "offer": offer, "code": number.to_string()});
+        assert_eq!(post(&given, "/t/offer", &body).await.status, 200);
+    }
+    let listed = get(&given, "/t/sessions").await.body;
+    let codes: Vec<_> =
+        listed["sessions"].as_array().unwrap().iter().map(|it| &it["code"]).collect();
+    let newest: Vec<_> = (4..260).rev().map(|it| json!(it.to_string())).collect();
+    assert!(codes == newest.iter().collect::<Vec<_>>(), "{} were listed: {codes:?}", codes.len());
+}
