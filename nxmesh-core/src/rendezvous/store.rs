@@ -73,7 +73,8 @@ pub trait RendezvousStore: Debug + Send + Sync + 'static {
     async fn use_nonces(&self, nonces: &[Nonce], now: Millis) -> Result<Vec<bool>>;
 
     /// Drops offers that are not live, with their candidates, and nonces that have expired: `most` of
-    /// each at the most, those first that expired first. Answers which offers.
+    /// each at the most, those first that expired first. Answers which offers; fewer than there are, where much
+    /// belongs to them, but one at least if there are any.
     async fn sweep(&self, now: Millis, most: u32) -> Result<Vec<Expired>>;
 
     /// A live offer; `None` when there is none of this id.

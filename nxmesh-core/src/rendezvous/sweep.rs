@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::RendezvousStore;
 use crate::Clock;
 
-/// How many offers are dropped together.
-const TOGETHER: u32 = 200;
+/// How many offers are dropped together at the most.
+const MOST: u32 = 200;
 
 pub(super) async fn run(
     store: Arc<dyn RendezvousStore>,
@@ -16,18 +16,26 @@ pub(super) async fn run(
     pause: Duration,
     stopping: CancellationToken,
 ) {
+    let mut most = MOST;
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
+        // What expires meanwhile waits for the next round.
+        let now = clock.now().timestamp_millis();
         loop {
-            match store.sweep(clock.now().timestamp_millis(), TOGETHER).await {
-                Ok(swept) if swept.len() == TOGETHER as usize && !stopping.is_cancelled() => {
+            match store.sweep(now, most).await {
+                Ok(swept) => {
+                    most = (most + 1).min(MOST);
+                    if swept.is_empty() || stopping.is_cancelled() {
+                        break;
+                    }
                     tokio::task::yield_now().await;
                 }
-                Ok(_) => break,
                 Err(error) => {
+                    // They may have been too much for one call, and would be again.
+                    most = (most / 2).max(1);
                     tracing::warn!(%error, "cannot sweep what has expired; will try again");
                     break;
                 }

@@ -9,6 +9,7 @@ mod names;
 mod news;
 mod opening;
 mod servers;
+mod sweeping;
 
 use std::{sync::Arc, time::Duration};
 

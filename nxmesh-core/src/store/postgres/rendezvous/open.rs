@@ -20,7 +20,7 @@ const SCHEMA: Schema = Schema {
     migrations: &[
         include_str!("../migrations/rendezvous/0001_initial.sql"),
         include_str!("../migrations/rendezvous/0002_functions.sql"),
-        include_str!("../migrations/rendezvous/0003_early_candidates.sql"),
+        include_str!("../migrations/rendezvous/0003_mended_functions.sql"),
     ],
     versions: "CREATE TABLE IF NOT EXISTS rendezvous_version (version bigint PRIMARY KEY)",
     last: "SELECT coalesce(max(version), 0) FROM rendezvous_version",

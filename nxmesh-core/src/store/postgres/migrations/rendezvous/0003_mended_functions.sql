@@ -65,3 +65,41 @@ BEGIN
     FROM unnest(_bodies) WITH ORDINALITY AS it (body, number) ORDER BY number;
     RETURN QUERY SELECT 'added', _name;
 END $$;
+
+-- A sweep ends with many candidates too: one of as many offers as may be could take longer than a call may,
+-- each time anew.
+--
+-- RendezvousStore::sweep. Several servers may sweep at once: each takes others.
+CREATE OR REPLACE FUNCTION rendezvous_sweep(_now bigint, _most bigint)
+RETURNS TABLE (realm_name text, id text, peer text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    _seqs bigint[] := '{}';
+    _candidates bigint := 0;
+    _it record;
+BEGIN
+    FOR _it IN
+        SELECT seq FROM rendezvous_offers WHERE expires_at <= _now
+        ORDER BY expires_at, seq LIMIT _most FOR UPDATE SKIP LOCKED
+    LOOP
+        _seqs := _seqs || _it.seq;
+        SELECT _candidates + count(*) INTO _candidates FROM rendezvous_candidates
+        WHERE offer = _it.seq;
+        EXIT WHEN _candidates >= 10000;
+    END LOOP;
+    IF cardinality(_seqs) > 0 THEN
+        RETURN QUERY SELECT o.realm_name, o.id, o.peer FROM rendezvous_offers o
+        WHERE o.seq = ANY (_seqs) ORDER BY o.expires_at, o.seq;
+        PERFORM rendezvous_remove(_seqs, _now);
+    END IF;
+    DELETE FROM rendezvous_nonces WHERE key = ANY (ARRAY(
+        SELECT key FROM rendezvous_nonces WHERE expires_at <= _now
+        ORDER BY expires_at LIMIT _most FOR UPDATE SKIP LOCKED
+    ));
+    -- Each offer had two peers at least, and some are deleted, not swept.
+    DELETE FROM rendezvous_peers WHERE peer = ANY (ARRAY(
+        SELECT known.peer FROM rendezvous_peers known WHERE kept_until <= _now
+        ORDER BY kept_until LIMIT 10 * _most FOR UPDATE SKIP LOCKED
+    ));
+END $$;
