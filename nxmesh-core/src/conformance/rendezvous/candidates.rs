@@ -40,6 +40,22 @@ pub async fn candidates_are_delivered_to_the_other_side(store: &Store) {
     assert_eq!((third[0].peer.as_str(), third[0].role), ("bob", Role::Answerer));
 }
 
+pub async fn who_answers_an_own_offer_is_delivered_none_of_the_own_candidates(store: &Store) {
+    made(store, "ann", "one", &["t"]).await;
+    added(store, candidates("one", "ann", &["1"], NOW)).await;
+    answered(store, "one", "ann", NOW).await;
+    let to = added(store, candidates("one", "ann", &["2"], NOW)).await;
+    assert_eq!(to, None, "there is no other side");
+    let reached = ok(store.deliveries(&HERE, "ann", 0, 9, NOW).await);
+    assert!(
+        matches!(reached[..], [Delivery { what: Delivered::Answer { .. }, .. }]),
+        "{reached:?}"
+    );
+    assert_eq!(read(store, "one", "ann", 0).await, []);
+    let own = ok(store.candidates_of(&HERE, "one", "ann", NOW).await);
+    assert_eq!(bodies(&own), ["1", "2"], "though they are there");
+}
+
 pub async fn only_who_has_a_part_adds_candidates(store: &Store) {
     made(store, "ann", "one", &["t"]).await;
     let add = async |id, by, now| ok(store.add_candidates(candidates(id, by, &["1"], now)).await);

@@ -80,6 +80,7 @@ macro_rules! rendezvous_conformance_tests {
         );
         $crate::rendezvous_conformance_tests!(@ $open, candidates:
             candidates_are_delivered_to_the_other_side,
+            who_answers_an_own_offer_is_delivered_none_of_the_own_candidates,
             only_who_has_a_part_adds_candidates,
             only_who_has_a_part_reads_candidates,
             a_peer_has_no_more_candidates_at_an_offer_than_it_may,

@@ -46,12 +46,13 @@ impl Row {
         (self.answerer() == Some(peer)).then_some(Role::Answerer)
     }
 
-    /// Whom it is that this peer's candidates go to.
+    /// Whom it is that this peer's candidates go to: nobody, if it answered its own offer.
     pub(super) fn other(&self, peer: &str) -> Option<&str> {
-        match self.role(peer)? {
+        let other = match self.role(peer)? {
             Role::Offerer => self.answerer(),
-            Role::Answerer => Some(&self.offer.peer),
-        }
+            Role::Answerer => Some(self.offer.peer.as_str()),
+        };
+        other.filter(|it| *it != peer)
     }
 
     pub(super) fn by(&self, peer: &str) -> Vec<Candidate> {
@@ -265,11 +266,11 @@ impl Model {
         if row.role(by).is_none() {
             return ReadCandidates::NotAllowed;
         }
-        let others = row.other(by).filter(|it| *it != by).map(|it| row.by(it)).unwrap_or_default();
+        let others = row.other(by).map(|it| row.by(it)).unwrap_or_default();
         ReadCandidates::Read(others.into_iter().filter(|it| it.stamp > since).collect())
     }
 
-    /// What reached a peer; what it sent itself is left out.
+    /// What reached a peer.
     pub(super) fn deliveries(
         &self,
         realm: &Realm,
@@ -289,8 +290,7 @@ impl Model {
                 };
                 reached.push(Delivery { stamp: answered.at, offer: id.clone(), what });
             }
-            let others = row.candidates.iter().filter(|it| it.peer != to);
-            let to_peer = others.filter(|it| row.other(&it.peer) == Some(to));
+            let to_peer = row.candidates.iter().filter(|it| row.other(&it.peer) == Some(to));
             reached.extend(to_peer.map(|it| Delivery {
                 stamp: it.stamp,
                 offer: id.clone(),

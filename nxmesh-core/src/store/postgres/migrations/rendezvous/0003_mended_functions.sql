@@ -29,8 +29,11 @@ BEGIN
         RETURN;
     END IF;
     IF _author = _offer.owner THEN
-        _recipient := _offer.answerer;
-        _name := _offer.answered_by;
+        -- Who answered an own offer is on no other side.
+        IF _offer.answerer <> _author THEN
+            _recipient := _offer.answerer;
+            _name := _offer.answered_by;
+        END IF;
     ELSIF _author = _offer.answerer THEN
         _recipient := _offer.owner;
         _name := _offer.peer;
@@ -64,6 +67,73 @@ BEGIN
         coalesce(_stamp + number, _now)
     FROM unnest(_bodies) WITH ORDINALITY AS it (body, number) ORDER BY number;
     RETURN QUERY SELECT 'added', _name;
+END $$;
+
+-- Who answers an own offer is delivered none of the own candidates.
+--
+-- RendezvousStore::answer. Says too whether something was delivered to the answerer.
+CREATE OR REPLACE FUNCTION rendezvous_answer(
+    _key uuid, _answerer uuid, _by text, _sdp text, _matched text[], _expires_at bigint, _now bigint
+) RETURNS TABLE (outcome text, to_answerer boolean, offer rendezvous_offers)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    _offer record;
+    _stamp bigint;
+    _theirs bigint;
+    _nothing rendezvous_offers;
+    _written rendezvous_offers;
+    _delivered bigint;
+    _received bigint;
+BEGIN
+    -- Who is too late need not wait for those before.
+    SELECT answerer INTO _offer FROM rendezvous_offers WHERE key = _key AND expires_at > _now;
+    IF FOUND AND _offer.answerer IS NULL THEN
+        SELECT seq, owner, answerer, locked_until INTO _offer FROM rendezvous_offers
+        WHERE key = _key AND expires_at > _now FOR UPDATE;
+    END IF;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'not_found', false, _nothing;
+        RETURN;
+    END IF;
+    IF _offer.answerer IS NOT NULL THEN
+        RETURN QUERY SELECT 'already_answered', false, _nothing;
+        RETURN;
+    END IF;
+    IF _offer.locked_until > _now THEN
+        RETURN QUERY SELECT 'locked', false, _nothing;
+        RETURN;
+    END IF;
+
+    PERFORM rendezvous_lock_peers(ARRAY[_offer.owner, _answerer], _now);
+    SELECT greatest(_now, stamp + 1) INTO _stamp FROM rendezvous_peers WHERE peer = _offer.owner;
+    -- Who answers is told when that was, and may read on from there.
+    SELECT greatest(_stamp, stamp) INTO _theirs FROM rendezvous_peers WHERE peer = _answerer;
+
+    WITH waiting AS (
+        SELECT seq, row_number() OVER (PARTITION BY offerer ORDER BY seq) AS number, offerer
+        FROM rendezvous_candidates
+        WHERE offer = _offer.seq AND author IN (_offer.owner, _answerer) AND _answerer <> _offer.owner
+    ), delivered AS (
+        UPDATE rendezvous_candidates c SET
+            recipient = CASE WHEN c.offerer THEN _answerer ELSE _offer.owner END,
+            stamp = CASE WHEN c.offerer THEN _theirs ELSE _stamp END + number
+        FROM waiting WHERE c.seq = waiting.seq RETURNING c.offerer
+    )
+    SELECT count(*) FILTER (WHERE offerer), count(*) FILTER (WHERE NOT offerer)
+    INTO _delivered, _received FROM delivered;
+    DELETE FROM rendezvous_candidates
+    WHERE offer = _offer.seq AND author NOT IN (_offer.owner, _answerer);
+    UPDATE rendezvous_peers
+    SET stamp = CASE peer WHEN _answerer THEN _theirs + _delivered ELSE _stamp + _received END
+    WHERE peer IN (_offer.owner, _answerer);
+
+    UPDATE rendezvous_offers SET answerer = _answerer, answered_by = _by, answer_sdp = _sdp,
+        answered_at = _stamp, matched_topics = _matched,
+        expires_at = coalesce(_expires_at, expires_at)
+    WHERE seq = _offer.seq RETURNING * INTO _written;
+    PERFORM rendezvous_unlist(ARRAY[_offer.seq]);
+    RETURN QUERY SELECT 'answered', _delivered > 0, _written;
 END $$;
 
 -- A sweep ends with many candidates too: one of as many offers as may be could take longer than a call may,
