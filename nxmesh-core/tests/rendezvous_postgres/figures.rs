@@ -10,13 +10,13 @@ use nxmesh_core::{
     conformance::{
         postgres::Database,
         rendezvous::given::{
-            END, HERE, NOW, Store, all_topics, answer, answered, by_topic, candidates, count,
-            in_topics, make, offer, ok, publish, texts, topics,
+            END, HERE, NO_QUOTA, NOW, Store, all_topics, answer, answered, by_topic, candidates,
+            count, in_topics, make, offer, ok, publish, texts, topics,
         },
     },
     rendezvous::{
-        AddCandidates, NewOffer, Nonce, OfferFilter, PublicKey, PublishOutcome, TopicOrder,
-        TopicQuery,
+        AddCandidates, NewOffer, Nonce, OfferFilter, PublicKey, Publish, PublishOutcome, Quota,
+        TopicOrder, TopicQuery,
     },
 };
 use tokio::task::JoinSet;
@@ -48,6 +48,23 @@ async fn nonces_that_expired_do_not_pile_up_between_sweeps() {
     }
     let left = database.rows("rendezvous_nonces").await;
     assert!(left <= 50, "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_kept_of_who_was_refused() {
+    let ([store, _], database) = two_servers().await;
+    let refused = async |peer, quota| {
+        let new = vec![offer("one", &["t"])];
+        ok(store.publish(Publish { quota, ..publish(peer, new, NOW) }).await)
+    };
+    let full = Quota { of_all: 0, ..NO_QUOTA };
+    let none = Quota { of_peer: 0, ..NO_QUOTA };
+    assert_eq!(refused("ann", full).await, PublishOutcome::Full);
+    assert_eq!(refused("bob", none).await, PublishOutcome::TooManyOfPeer);
+    assert_eq!(database.rows("rendezvous_peers").await, 0);
+    make(&store, publish("ann", vec![offer("two", &["t"])], NOW)).await;
+    assert_eq!(refused("ann", none).await, PublishOutcome::TooManyOfPeer);
+    assert_eq!(database.rows("rendezvous_peers").await, 1, "ann's figures count");
 }
 
 /// Ten peers do all that there is to do at both servers, with topics in any order.

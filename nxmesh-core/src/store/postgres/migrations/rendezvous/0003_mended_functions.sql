@@ -69,6 +69,124 @@ BEGIN
     RETURN QUERY SELECT 'added', _name;
 END $$;
 
+-- A publish that is refused leaves nothing behind: the row of a peer that has no figures yet is not kept.
+--
+-- RendezvousStore::publish. Ids are given once each; the topics of all offers stand in one list, and _ends
+-- says where those of each end.
+CREATE OR REPLACE FUNCTION rendezvous_publish(
+    _realm uuid, _realm_name text, _owner uuid, _peer text, _now bigint,
+    _of_peer bigint, _of_all bigint,
+    _keys uuid[], _ids text[], _sdps text[], _infos text[], _secrets bytea[], _expiries bigint[],
+    _topics uuid[], _pairs uuid[], _names text[], _ends bigint[]
+) RETURNS TABLE (outcome text, number bigint, made bigint, expires bigint, is_new boolean)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    _old record;
+    _from bigint;
+    _kept bigint[] := '{}';
+    _dead bigint[] := '{}';
+    _new bigint;
+    _taken bigint;
+    _there bigint;
+    _last bigint;
+    _numbers bigint[];
+    _it record;
+    _seq bigint;
+BEGIN
+    FOR _old IN
+        SELECT o.seq, o.owner, o.sdp, o.topics, o.expires_at, it.number
+        FROM unnest(_keys) WITH ORDINALITY AS it (key, number)
+        JOIN rendezvous_offers o ON o.key = it.key ORDER BY o.key FOR UPDATE OF o
+    LOOP
+        _from := coalesce(_ends[_old.number - 1], 0) + 1;
+        IF _old.expires_at <= _now THEN
+            _dead := _dead || _old.seq;
+        ELSIF _old.owner = _owner AND _old.sdp = _sdps[_old.number]
+            AND _old.topics @> _names[_from:_ends[_old.number]]
+            AND _old.topics <@ _names[_from:_ends[_old.number]]
+        THEN
+            _kept := _kept || _old.number;
+        ELSE
+            _taken := least(_taken, _old.number);
+        END IF;
+    END LOOP;
+    IF _taken IS NOT NULL THEN
+        RETURN QUERY SELECT 'taken', _taken, 0::bigint, 0::bigint, false;
+        RETURN;
+    END IF;
+
+    _new := cardinality(_keys) - cardinality(_kept);
+    IF _new > 0 THEN
+        PERFORM rendezvous_lock_peers(
+            ARRAY(SELECT owner FROM rendezvous_offers WHERE seq = ANY (_dead)) || _owner, _now);
+        SELECT count(*) INTO _there FROM rendezvous_offers WHERE owner = _owner AND expires_at > _now;
+        IF _there + _new > _of_peer THEN
+            DELETE FROM rendezvous_peers WHERE peer = _owner AND stamp = 0 AND made = 0;
+            RETURN QUERY SELECT 'too_many_of_peer', 0::bigint, 0::bigint, 0::bigint, false;
+            RETURN;
+        END IF;
+        SELECT coalesce(max(offers), 0) INTO _there FROM rendezvous_realms
+        WHERE realm = '00000000-0000-0000-0000-000000000000';
+        IF _there + _new > _of_all - 10000 THEN
+            -- It is near enough for what was not added up yet to matter.
+            SELECT _there + coalesce(sum(offers), 0) INTO _there FROM rendezvous_changes
+            WHERE topic IS NULL;
+        END IF;
+        IF _there + _new > _of_all THEN
+            -- What has expired needs no room.
+            SELECT _there - count(*) INTO _there FROM rendezvous_offers WHERE expires_at <= _now;
+            IF _there + _new > _of_all THEN
+                DELETE FROM rendezvous_peers WHERE peer = _owner AND stamp = 0 AND made = 0;
+                RETURN QUERY SELECT 'full', 0::bigint, 0::bigint, 0::bigint, false;
+                RETURN;
+            END IF;
+        END IF;
+        IF cardinality(_dead) > 0 THEN
+            PERFORM rendezvous_remove(_dead, _now);
+        END IF;
+        UPDATE rendezvous_peers SET made = greatest(made + _new, _now + _new - 1)
+        WHERE peer = _owner RETURNING made - _new INTO _last;
+        INSERT INTO rendezvous_changes (realm, offers) VALUES (_realm, _new);
+        _numbers := ARRAY(SELECT nextval('rendezvous_numbers') FROM generate_series(1, _new));
+    END IF;
+
+    -- Numbers are in the order given, and rows are made in that of the keys.
+    FOR _it IN
+        SELECT it.*, _topics[since:until] AS topics, _pairs[since:until] AS pairs,
+            _names[since:until] AS names
+        FROM (
+            SELECT number, key, coalesce(_ends[number - 1], 0) + 1 AS since, _ends[number] AS until,
+                number = ANY (_kept) AS is_kept,
+                row_number() OVER (PARTITION BY number = ANY (_kept) ORDER BY number) AS rank
+            FROM unnest(_keys) WITH ORDINALITY AS given (key, number)
+        ) AS it ORDER BY key
+    LOOP
+        IF _it.is_kept THEN
+            UPDATE rendezvous_offers SET expires_at = _expiries[_it.number],
+                last_seen = greatest(last_seen, _now), info = _infos[_it.number],
+                secret = _secrets[_it.number]
+            WHERE key = _it.key RETURNING seq INTO _seq;
+            UPDATE rendezvous_entries e SET expires_at = o.expires_at, last_seen = o.last_seen
+            FROM rendezvous_offers o WHERE o.seq = _seq AND e.seq = _seq;
+            CONTINUE;
+        END IF;
+        INSERT INTO rendezvous_offers (seq, key, realm, owner, realm_name, id, peer, sdp, topics,
+            info, secret, created_at, last_seen, expires_at)
+        VALUES (_numbers[_it.rank], _it.key, _realm, _owner, _realm_name, _ids[_it.number], _peer,
+            _sdps[_it.number], _it.names, _infos[_it.number], _secrets[_it.number],
+            _last + _it.rank, _now, _expiries[_it.number])
+        ON CONFLICT (key) DO NOTHING;
+        IF NOT FOUND THEN
+            RAISE 'somebody else made this offer just now' USING ERRCODE = '40001';
+        END IF;
+        PERFORM rendezvous_list(_numbers[_it.rank], _it.topics, _it.pairs, _it.names);
+    END LOOP;
+    RETURN QUERY SELECT 'published', it.number, created_at, expires_at, it.number <> ALL (_kept)
+    FROM unnest(_keys) WITH ORDINALITY AS it (key, number)
+    JOIN rendezvous_offers o ON o.key = it.key ORDER BY it.number;
+END $$;
+
 -- Who answers an own offer is delivered none of the own candidates.
 --
 -- RendezvousStore::answer. Says too whether something was delivered to the answerer.
