@@ -19,6 +19,29 @@ pub(super) enum Item {
     Missed,
 }
 
+impl Item {
+    /// An offer, in as many pieces as it takes for each to fit.
+    fn published(realm: &str, id: &str, topics: &[String]) -> Vec<Self> {
+        let whole =
+            Self::Published { realm: realm.to_owned(), id: id.to_owned(), topics: topics.to_vec() };
+        if topics.len() < 2 || whole.fits() {
+            return vec![whole];
+        }
+        let (some, others) = topics.split_at(topics.len() / 2);
+        let pieces = [some, others].map(|it| Self::published(realm, id, it));
+        pieces.concat()
+    }
+
+    /// How much room it takes, with what parts it from the next one.
+    fn bytes(&self) -> usize {
+        json(self).len() + 1
+    }
+
+    fn fits(&self) -> bool {
+        FRAME + self.bytes() <= MAX_BYTES
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Notification {
     pub(super) from: Uuid,
@@ -35,13 +58,9 @@ impl Notification {
         let mut parts: Vec<Vec<Item>> = vec![Vec::new()];
         let mut length = FRAME;
         for item in items {
-            let mut item = item;
-            let mut size = json(&item).len() + 1;
-            if size + FRAME > MAX_BYTES {
-                // There is no room for so many topics.
-                item = Item::Missed;
-                size = json(&item).len() + 1;
-            }
+            // There may be no room for a very long topic.
+            let item = if item.fits() { item } else { Item::Missed };
+            let size = item.bytes();
             if length + size > MAX_BYTES {
                 parts.push(Vec::new());
                 length = FRAME;
@@ -70,12 +89,8 @@ pub(super) fn items(news: &RendezvousNews) -> Vec<Item> {
             vec![Item::Delivered { realm: realm.to_text(), to: to.to_string() }]
         }
         RendezvousNews::Published { realm, offers } => {
-            let published = offers.iter().map(|(id, topics)| Item::Published {
-                realm: realm.to_text(),
-                id: id.clone(),
-                topics: topics.clone(),
-            });
-            published.collect()
+            let realm = realm.to_text();
+            offers.iter().flat_map(|(id, topics)| Item::published(&realm, id, topics)).collect()
         }
         RendezvousNews::Expired(expired) => {
             let expired = expired.iter().map(|Expired { realm, id, peer }| Item::Expired {
@@ -158,8 +173,30 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_of_many_long_topics_is_said_in_pieces() {
+        let topics: Vec<_> = (0..50).map(|it| format!("{it}{}", "\u{1}".repeat(254))).collect();
+        let offers = vec![("id".to_owned(), topics.clone())];
+        let news = RendezvousNews::Published { realm: Realm::Rpc, offers: offers.into() };
+        let payloads = Notification::all(Uuid::nil(), &mut 0, items(&news), false);
+        let mut heard = Vec::new();
+        for payload in payloads {
+            assert!(payload.len() < 8000);
+            let said: Notification = serde_json::from_str(&payload).unwrap();
+            for news in together(said.items) {
+                let RendezvousNews::Published { offers, .. } = news else { panic!("{news:?}") };
+                let of_one = offers.iter().flat_map(|(id, topics)| {
+                    assert_eq!(id, "id");
+                    topics.clone()
+                });
+                heard.extend(of_one);
+            }
+        }
+        assert_eq!(heard, topics);
+    }
+
+    #[test]
     fn what_does_not_fit_is_said_to_be_missed() {
-        let topics = vec!["t".repeat(4000), "u".repeat(4000)];
+        let topics = vec!["t".repeat(8000)];
         let offers = vec![("id".to_owned(), topics)];
         let news = RendezvousNews::Published { realm: Realm::Rpc, offers: offers.into() };
         let payloads = Notification::all(Uuid::nil(), &mut 0, items(&news), false);
