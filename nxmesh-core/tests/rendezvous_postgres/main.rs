@@ -4,6 +4,7 @@
 #![cfg(all(feature = "postgres", feature = "rendezvous"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod broken;
 mod figures;
 mod names;
 mod news;

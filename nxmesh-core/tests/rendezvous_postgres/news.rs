@@ -13,7 +13,7 @@ use tokio::sync::broadcast::Receiver;
 use crate::{PATIENCE, open, two_servers};
 
 /// Waits for such news, and answers what came before.
-async fn until(
+pub(crate) async fn until(
     news: &mut Receiver<RendezvousNews>,
     what: impl Fn(&RendezvousNews) -> bool,
 ) -> Vec<RendezvousNews> {

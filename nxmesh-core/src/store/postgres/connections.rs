@@ -29,7 +29,7 @@ use super::error::{is_of_the_call, unavailable};
 use crate::Result;
 
 /// How long to wait for a connection when all are in use.
-const TURN: Duration = Duration::from_secs(3);
+pub(super) const TURN: Duration = Duration::from_secs(3);
 /// How long opening a connection may take.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long the database may take. It gives up itself before.

@@ -8,9 +8,11 @@
 //! - **Figures** of topics and realms are kept, and no change waits for another one to count: it appends what is
 //!   to be added, and a task adds it up soon after. Readers add what was not added up yet.
 //! - **What has expired** counts nowhere, whether it was swept or not: readers take it off.
+//! - **A caller that goes away** breaks off no call that was begun: what it changes is told of all the same.
 //! - **Deadlocks** end in another try. They are rare: rows are locked in one order.
 
 mod answer;
+mod calls;
 mod candidates;
 #[cfg(all(test, feature = "conformance"))]
 mod cost;

@@ -2,10 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::postgres::PgRow;
 
-use super::feed::Feed;
+use super::{calls::Calls, feed::Feed};
 use crate::{
-    Result,
-    rendezvous::Durability,
+    Error, Result,
+    rendezvous::{Durability, RendezvousNews},
     store::postgres::{
         PostgresOptions,
         connections::{Connections, Statement},
@@ -40,10 +40,11 @@ const RELAXED: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; \
 /// How often a change is tried that others get in the way of.
 const TRIES: u32 = 10;
 
-/// Keeps rendezvous in a Postgres database. Several processes may share one.
-#[derive(Debug)]
+/// Keeps rendezvous in a Postgres database. Several processes may share one. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct PostgresRendezvous {
-    pub(super) database: Database<Feed>,
+    pub(super) database: Arc<Database<Feed>>,
+    calls: Calls,
 }
 
 impl PostgresRendezvous {
@@ -72,10 +73,20 @@ impl PostgresRendezvous {
             Durability::Durable => DURABLE,
             Durability::Relaxed => RELAXED,
         };
-        let connections = Connections::new(connect.clone(), max_connections.max(1), settings);
-        let connections = Arc::new(connections);
+        let most = max_connections.max(1);
+        let connections = Arc::new(Connections::new(connect.clone(), most, settings));
         let feed = Feed::start(connect, Arc::clone(&connections), listen);
-        Ok(Self { database: Database { connections, feed } })
+        let database = Arc::new(Database { connections, feed });
+        Ok(Self { database, calls: Calls::new(most) })
+    }
+
+    /// What a call answers, which once begun comes to its end whether somebody waits for it or not.
+    pub(super) async fn run<T, F>(&self, call: impl FnOnce(Self) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.calls.run(call(self.clone())).await
     }
 
     /// The rows that a statement answers which changes something. One that gave way to
@@ -94,7 +105,13 @@ impl PostgresRendezvous {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     tries += 1;
                 }
-                done => return done,
+                done => {
+                    if done.as_ref().is_err_and(Error::is_undecided) {
+                        // It may have been done, with news that nobody has.
+                        self.database.feed.announce(RendezvousNews::Missed);
+                    }
+                    return done;
+                }
             }
         }
     }

@@ -15,19 +15,20 @@ use crate::{
 #[async_trait]
 impl RendezvousStore for PostgresRendezvous {
     async fn publish(&self, publish: Publish) -> Result<PublishOutcome> {
-        self.publish_all(publish).await
+        self.run(|it| async move { it.publish_all(publish).await }).await
     }
 
     async fn answer(&self, answer: Answer) -> Result<AnswerOutcome> {
-        self.answer_one(answer).await
+        self.run(|it| async move { it.answer_one(answer).await }).await
     }
 
     async fn add_candidates(&self, candidates: AddCandidates) -> Result<CandidatesAdded> {
-        self.add_all(candidates).await
+        self.run(|it| async move { it.add_all(candidates).await }).await
     }
 
     async fn heartbeat(&self, realm: &Realm, id: &str, by: &str, now: Millis) -> Result<Heartbeat> {
-        self.note_heartbeat(realm, id, by, now).await
+        let (realm, id, by) = (realm.clone(), id.to_owned(), by.to_owned());
+        self.run(|it| async move { it.note_heartbeat(&realm, &id, &by, now).await }).await
     }
 
     async fn wrong_secret(
@@ -38,27 +39,33 @@ impl RendezvousStore for PostgresRendezvous {
         now: Millis,
         until: Millis,
     ) -> Result<()> {
-        self.count_wrong_secret(realm, id, most, now, until).await
+        let (realm, id) = (realm.clone(), id.to_owned());
+        self.run(|it| async move { it.count_wrong_secret(&realm, &id, most, now, until).await })
+            .await
     }
 
     async fn delete_offer(&self, realm: &Realm, id: &str, by: &str) -> Result<bool> {
-        self.delete(realm, id, by).await
+        let (realm, id, by) = (realm.clone(), id.to_owned(), by.to_owned());
+        self.run(|it| async move { it.delete(&realm, &id, &by).await }).await
     }
 
     async fn retag(&self, realm: &Realm, by: &str, topics: &[String], now: Millis) -> Result<u64> {
-        self.put_under(realm, by, topics, now).await
+        let (realm, by, topics) = (realm.clone(), by.to_owned(), topics.to_vec());
+        self.run(|it| async move { it.put_under(&realm, &by, &topics, now).await }).await
     }
 
     async fn use_nonces(&self, nonces: &[Nonce], now: Millis) -> Result<Vec<bool>> {
-        self.note_nonces(nonces, now).await
+        let nonces = nonces.to_vec();
+        self.run(|it| async move { it.note_nonces(&nonces, now).await }).await
     }
 
     async fn sweep(&self, now: Millis, most: u32) -> Result<Vec<Expired>> {
-        self.sweep_some(now, most).await
+        self.run(|it| async move { it.sweep_some(now, most).await }).await
     }
 
     async fn offer(&self, realm: &Realm, id: &str, now: Millis) -> Result<Option<Offer>> {
-        self.find_offer(realm, id, now).await
+        let (realm, id) = (realm.clone(), id.to_owned());
+        self.run(|it| async move { it.find_offer(&realm, &id, now).await }).await
     }
 
     async fn offers_of(
@@ -68,15 +75,16 @@ impl RendezvousStore for PostgresRendezvous {
         filter: OfferFilter,
         now: Millis,
     ) -> Result<Vec<Offer>> {
-        self.all_offers_of(realm, peer, filter, now).await
+        let (realm, peer) = (realm.clone(), peer.to_owned());
+        self.run(|it| async move { it.all_offers_of(&realm, &peer, filter, now).await }).await
     }
 
     async fn offers_by_topic(&self, query: OfferQuery) -> Result<OfferPage> {
-        self.page_of_offers(query).await
+        self.run(|it| async move { it.page_of_offers(query).await }).await
     }
 
     async fn topics(&self, query: TopicQuery) -> Result<TopicPage> {
-        self.page_of_topics(query).await
+        self.run(|it| async move { it.page_of_topics(query).await }).await
     }
 
     async fn topic_counts(
@@ -86,7 +94,9 @@ impl RendezvousStore for PostgresRendezvous {
         not_of: Option<&str>,
         now: Millis,
     ) -> Result<Vec<TopicCount>> {
-        self.counts_of(realm, topics, not_of, now).await
+        let (realm, topics, not_of) = (realm.clone(), topics.to_vec(), not_of.map(str::to_owned));
+        self.run(|it| async move { it.counts_of(&realm, &topics, not_of.as_deref(), now).await })
+            .await
     }
 
     async fn candidates(
@@ -97,7 +107,8 @@ impl RendezvousStore for PostgresRendezvous {
         since: Millis,
         now: Millis,
     ) -> Result<ReadCandidates> {
-        self.read_candidates(realm, id, by, since, now).await
+        let (realm, id, by) = (realm.clone(), id.to_owned(), by.to_owned());
+        self.run(|it| async move { it.read_candidates(&realm, &id, &by, since, now).await }).await
     }
 
     async fn candidates_of(
@@ -107,7 +118,8 @@ impl RendezvousStore for PostgresRendezvous {
         by: &str,
         now: Millis,
     ) -> Result<Vec<Candidate>> {
-        self.all_candidates_of(realm, id, by, now).await
+        let (realm, id, by) = (realm.clone(), id.to_owned(), by.to_owned());
+        self.run(|it| async move { it.all_candidates_of(&realm, &id, &by, now).await }).await
     }
 
     async fn deliveries(
@@ -118,7 +130,8 @@ impl RendezvousStore for PostgresRendezvous {
         limit: u32,
         now: Millis,
     ) -> Result<Vec<Delivery>> {
-        self.read_deliveries(realm, to, since, limit, now).await
+        let (realm, to) = (realm.clone(), to.to_owned());
+        self.run(|it| async move { it.read_deliveries(&realm, &to, since, limit, now).await }).await
     }
 
     fn news(&self) -> broadcast::Receiver<RendezvousNews> {
@@ -126,6 +139,7 @@ impl RendezvousStore for PostgresRendezvous {
     }
 
     async fn count(&self, realm: &Realm) -> Result<u64> {
-        self.count_all(realm).await
+        let realm = realm.clone();
+        self.run(|it| async move { it.count_all(&realm).await }).await
     }
 }
