@@ -132,3 +132,16 @@ async fn what_a_call_costs_does_not_grow_with_the_topic() {
     let page = by_topic(&shared, OfferQuery { limit: 0, ..in_topics(&["all"], NOW) }).await;
     assert_eq!(page.total, OFFERS as u64, "it was large, and still is");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_expired_is_looked_at_once_for_all_topics() {
+    let (store, _database) = open().await;
+    let shared: Store = store.clone();
+    fill(&shared, 0..10).await;
+    let topics: Vec<_> = (0..20).map(|it| format!("topic 7 {it}")).collect();
+    let counted = async |many: usize| {
+        cost(&store, shared.topic_counts(&HERE, &topics[..many], None, END)).await
+    };
+    let (one, all) = (counted(1).await, counted(20).await);
+    assert!(all < 2 * one, "{all} for twenty, and {one} for one");
+}

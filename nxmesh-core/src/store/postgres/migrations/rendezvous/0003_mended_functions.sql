@@ -291,3 +291,45 @@ BEGIN
         ORDER BY kept_until LIMIT 10 * _most FOR UPDATE SKIP LOCKED
     ));
 END $$;
+
+-- What has expired was looked through again for each topic.
+--
+-- How much there is in topics, by their number, without the pair of each that is left out. STABLE: it sees what the statement
+-- sees that it is part of.
+CREATE OR REPLACE FUNCTION rendezvous_counts(_realm uuid, _topics uuid[], _now bigint, _left_out uuid[])
+RETURNS TABLE (number bigint, offers bigint, peers bigint)
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH expired AS MATERIALIZED (
+        SELECT topic, sum(entries) AS offers, sum(1 - live.one) AS peers
+        FROM (
+            -- By the realm, once for all topics: what has expired and was not swept is little.
+            SELECT topic, pair, count(*) AS entries FROM rendezvous_entries
+            WHERE realm = _realm AND array_position(_topics, topic) IS NOT NULL AND expires_at <= _now
+            GROUP BY topic, pair
+        ) AS gone CROSS JOIN LATERAL (
+            SELECT count(*) AS one FROM (
+                SELECT FROM rendezvous_entries e
+                WHERE e.pair = gone.pair AND e.expires_at > _now LIMIT 1
+            ) AS any_of_them
+        ) AS live GROUP BY topic
+    )
+    SELECT number,
+        (coalesce(known.offers, 0) + changed.offers - coalesce(expired.offers, 0) - own.offers)::bigint AS offers,
+        (coalesce(known.peers, 0) + changed.peers - coalesce(expired.peers, 0)
+            - (own.offers > 0)::int)::bigint AS peers
+    FROM unnest(_topics, _left_out) WITH ORDINALITY AS asked (topic, left_out, number)
+    LEFT JOIN rendezvous_topics known ON known.topic = asked.topic
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(offers), 0) AS offers, coalesce(sum(peers), 0) AS peers
+        FROM rendezvous_changes WHERE realm = _realm AND topic = asked.topic
+    ) AS changed
+    LEFT JOIN expired ON expired.topic = asked.topic
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS offers FROM rendezvous_entries
+        WHERE pair = asked.left_out AND expires_at > _now
+    ) AS own
+    ORDER BY number;
+END $$;
