@@ -82,6 +82,8 @@ impl<A: Audience> Writer<A> {
         Ok(Self { jobs: Some(jobs), thread: Mutex::new(Some(thread.map_err(failed)?)) })
     }
 
+    /// Writes. When this is given up before the write begins, nothing is written; once
+    /// it has begun, it is done all the same.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<Written<T, A::Effect>> + Send + 'static,
@@ -89,6 +91,9 @@ impl<A: Audience> Writer<A> {
         let gone = || Error::new(ErrorKind::Unavailable, "the database is closed");
         let (answer, answered) = oneshot::channel();
         let job: Job<A::Effect> = Box::new(move |connection| {
+            if answer.is_closed() {
+                return Report { effect: A::Effect::default(), tell: Box::new(|_| ()) };
+            }
             let done = connection
                 .map_or_else(|| Err(cannot_begin()), |connection| alone(connection, work));
             let (done, effect) = match done {
@@ -100,7 +105,7 @@ impl<A: Audience> Writer<A> {
                     // What reached the disk before it failed may count after a crash.
                     Error::new(ErrorKind::Unavailable, "cannot commit").with_source(why).undecided()
                 };
-                // A caller that went away has its write done all the same.
+                // Whose caller went away meanwhile is done all the same.
                 let _ = answer.send(done.and_then(|it| match committed {
                     Ok(()) => Ok(it),
                     Err(why) => Err(failed(why)),
@@ -168,4 +173,50 @@ fn alone<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>
     }
     connection.prepare_cached("RELEASE job")?.execute([])?;
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_is_given_up_is_done_if_it_has_begun_and_else_not() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE written (number INTEGER)").unwrap();
+        let writer = Writer::start(connection, Arc::new(Local::new())).unwrap();
+        let write = |number| {
+            move |db: &Connection| {
+                db.execute("INSERT INTO written VALUES (?1)", [number])?;
+                Ok(Written::quietly(()))
+            }
+        };
+        let (began, begun) = oneshot::channel();
+        let (go, wait) = mpsc::channel::<()>();
+        let first = writer.write(move |db| {
+            began.send(()).unwrap();
+            wait.recv().unwrap();
+            write(1)(db)
+        });
+        tokio::select! {
+            biased;
+            _ = first => panic!("it waits"),
+            begun = begun => begun.unwrap(),
+        }
+        for _ in 0..100 {
+            assert!(writer.write(write(2)).now_or_never().is_none());
+        }
+        let last = writer.write(write(3));
+        let (last, ()) = tokio::join!(last, async { go.send(()).unwrap() });
+        last.unwrap();
+        let written = writer.write(|db| {
+            let mut statement = db.prepare("SELECT number FROM written ORDER BY number")?;
+            let numbers = statement.query_map([], |row| row.get(0))?;
+            Ok(Written::quietly(numbers.collect::<Result<Vec<i64>, _>>()?))
+        });
+        assert_eq!(written.await.unwrap(), [1, 3]);
+    }
 }
