@@ -9,6 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
+    log::Log,
     migrate::migrate,
     readers::Readers,
     writer::{Audience, Writer, Written},
@@ -17,8 +18,10 @@ use crate::{Error, ErrorKind, Result, store::local::Local};
 
 /// How many reads run at a time.
 const READERS: usize = 4;
+/// How large the log becomes while there are always readers.
+pub(super) const LOG: u64 = 64 * 1024 * 1024;
 /// How long to wait for a lock that somebody else's tool holds.
-const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
+pub(super) const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// One writer, some readers.
 pub(super) struct Database<A: Audience = Local> {
@@ -35,6 +38,8 @@ pub(super) struct Purpose {
     pub(super) migrations: &'static [&'static str],
     /// `full`: each commit waits for the disk; `normal`: none does.
     pub(super) synchronous: &'static str,
+    /// How large the log may become, in bytes.
+    pub(super) log: u64,
 }
 
 impl<A: Audience> Database<A> {
@@ -54,7 +59,8 @@ impl<A: Audience> Database<A> {
             Ok(connection)
         };
         let readers = Readers::start((0..READERS).map(|_| reader()).collect::<Result<_>>()?)?;
-        let writer = Writer::start(connection, news)?;
+        let log = Log::watch(&connection, path, purpose.log)?;
+        let writer = Writer::start(connection, log, news)?;
         Ok(Self { path: path.to_owned(), readers, writer, _lock: lock })
     }
 

@@ -12,6 +12,7 @@ mod gateway;
 mod history;
 mod idempotency;
 mod leases;
+mod log;
 mod migrate;
 mod readers;
 #[cfg(feature = "rendezvous")]
@@ -24,7 +25,7 @@ mod writer;
 
 use std::{path::Path, sync::Arc};
 
-use self::database::{Database, Purpose};
+use self::database::{Database, LOG, Purpose};
 #[cfg(feature = "rendezvous")]
 pub use self::rendezvous::SqliteRendezvous;
 use super::local::Local;
@@ -49,7 +50,8 @@ impl SqliteStore {
         let local = Arc::new(Local::new());
         let news = Arc::clone(&local);
         let opened = tokio::task::spawn_blocking(move || {
-            let purpose = Purpose { migrations: migrate::MIGRATIONS, synchronous: "full" };
+            let purpose =
+                Purpose { migrations: migrate::MIGRATIONS, synchronous: "full", log: LOG };
             Database::open(&path, &purpose, news)
         })
         .await;

@@ -8,6 +8,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::log::Log;
 use crate::{
     Error, ErrorKind, Result,
     store::local::{Effect, Local},
@@ -72,9 +73,9 @@ pub(super) struct Writer<A: Audience = Local> {
 }
 
 impl<A: Audience> Writer<A> {
-    pub(super) fn start(connection: Connection, news: Arc<A>) -> Result<Self> {
+    pub(super) fn start(connection: Connection, log: Log, news: Arc<A>) -> Result<Self> {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
-        let run = move || run(&connection, waiting, news.as_ref());
+        let run = move || run(&connection, log, waiting, news.as_ref());
         let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(run);
         let failed = |error| {
             Error::new(ErrorKind::Unavailable, "cannot start the writing thread").with_source(error)
@@ -131,6 +132,7 @@ impl<A: Audience> Drop for Writer<A> {
 
 fn run<A: Audience>(
     connection: &Connection,
+    mut log: Log,
     mut waiting: mpsc::Receiver<Job<A::Effect>>,
     news: &A,
 ) {
@@ -157,6 +159,7 @@ fn run<A: Audience>(
                 news.tell(effect);
             }
         }
+        log.keep_small(connection);
     }
 }
 
@@ -177,7 +180,7 @@ fn alone<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{path::Path, sync::mpsc};
 
     use futures::FutureExt;
 
@@ -187,7 +190,8 @@ mod tests {
     async fn a_write_that_is_given_up_is_done_if_it_has_begun_and_else_not() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE written (number INTEGER)").unwrap();
-        let writer = Writer::start(connection, Arc::new(Local::new())).unwrap();
+        let log = Log::watch(&connection, Path::new("none"), u64::MAX).unwrap();
+        let writer = Writer::start(connection, log, Arc::new(Local::new())).unwrap();
         let write = |number| {
             move |db: &Connection| {
                 db.execute("INSERT INTO written VALUES (?1)", [number])?;

@@ -7,7 +7,7 @@ use crate::{
     Error, Result,
     rendezvous::{Durability, RendezvousNews},
     store::sqlite::{
-        database::{Database, Purpose},
+        database::{Database, LOG, Purpose},
         error::interrupted,
         writer::{Audience, Written},
     },
@@ -39,7 +39,7 @@ impl SqliteRendezvous {
                 Durability::Durable => "full",
                 Durability::Relaxed => "normal",
             };
-            let purpose = Purpose { migrations: MIGRATIONS, synchronous };
+            let purpose = Purpose { migrations: MIGRATIONS, synchronous, log: LOG };
             let database = Database::open(&path, &purpose, audience)?;
             let syncer = match durability {
                 Durability::Durable => None,
