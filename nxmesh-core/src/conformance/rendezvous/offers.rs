@@ -130,6 +130,12 @@ pub async fn publishing_twice_in_one_call_is_harmless(store: &Store) {
     assert_eq!(published.len(), 3);
     let counts = ok(store.topic_counts(&HERE, &texts(&["a"]), None, NOW).await);
     assert_eq!(counts, [count("a", 2, 1)]);
+    for id in ["one", "three"] {
+        let new = [END + 5, END + 9].map(|it| NewOffer { expires_at: it, ..offer(id, &["a"]) });
+        let published = make(store, publish("ann", new.into(), NOW)).await;
+        assert_eq!(published.iter().map(|it| it.expires_at).collect::<Vec<_>>(), [END + 9; 2]);
+        assert_eq!(there(store, id, NOW).await.expires_at, END + 9, "the last one counts");
+    }
 }
 
 pub async fn publishing_an_answered_offer_again_keeps_its_answer(store: &Store) {

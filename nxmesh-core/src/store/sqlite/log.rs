@@ -133,14 +133,17 @@ mod tests {
         let [(to_one, at_one), (to_other, at_other)] = [mpsc::channel(), mpsc::channel()];
         to_one.send(()).unwrap();
         let readers = [read(&path, &stop, at_one, to_other), read(&path, &stop, at_other, to_one)];
-        let mut largest = 0;
+        let (mut largest, mut cut) = (0, false);
         for _ in 0..500 {
             write(&database).await;
-            largest = largest.max(fs::metadata(&log).unwrap().len());
+            let size = fs::metadata(&log).unwrap().len();
+            cut |= size < largest;
+            largest = largest.max(size);
         }
         stop.store(true, Ordering::Relaxed);
         readers.into_iter().for_each(|it| it.join().unwrap());
         assert!(largest > MOST, "it was never too large: {largest}");
         assert!(largest < 8 * MOST, "{largest}");
+        assert!(cut, "what was too large is given back");
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::Connection;
 
@@ -49,7 +49,7 @@ fn try_publish(db: &Connection, publish: &Publish) -> Result<Done<PublishOutcome
     let now = *now;
     let realm = realm(db, in_realm)?;
     let peer = peer(db, realm, name)?;
-    let (mut published, mut new) = (Vec::new(), Vec::new());
+    let (mut published, mut new) = (HashMap::new(), Vec::new());
     for offer in offers {
         let known = find(db, realm, &offer.id)?;
         let known = match known {
@@ -63,12 +63,14 @@ fn try_publish(db: &Connection, publish: &Publish) -> Result<Done<PublishOutcome
             if known.peer != peer || !is_same(&known.offer, offer) {
                 return Err(Refused::Outcome(PublishOutcome::Taken(offer.id.clone())));
             }
-            published.push(keep(db, &known, offer, now)?);
+            published.insert(&offer.id, keep(db, &known, offer, now)?);
             continue;
         }
-        published.push(add(db, realm, peer, offer, now)?);
+        published.insert(&offer.id, add(db, realm, peer, offer, now)?);
         new.push((offer.id.clone(), offer.topics.clone()));
     }
+    // Of one that is there twice, the last counts.
+    let published = offers.iter().filter_map(|it| published.get(&it.id).copied()).collect();
     if new.is_empty() {
         return Ok(Done::quietly(PublishOutcome::Published(published)));
     }
@@ -79,7 +81,7 @@ fn try_publish(db: &Connection, publish: &Publish) -> Result<Done<PublishOutcome
     }
     let sql = "SELECT offers FROM totals";
     let of_all: u64 = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    if of_all > quota.of_all {
+    if of_all > quota.of_all && !has_expired(db, of_all - quota.of_all, now)? {
         return Err(Refused::Outcome(PublishOutcome::Full));
     }
     Ok(Done { answer: PublishOutcome::Published(published), effect: vec![told(in_realm, new)] })
@@ -94,6 +96,13 @@ fn told(realm: &Realm, new: Vec<(String, Vec<String>)>) -> RendezvousNews {
 fn live_of(db: &Connection, peer: i64, now: Millis) -> Result<u64> {
     let sql = "SELECT count(*) FROM offers WHERE peer = ?1 AND expires_at > ?2";
     Ok(db.prepare_cached(sql)?.query_row((peer, now), |row| row.get(0))?)
+}
+
+/// Whether so many have expired: asked only where all that there are are too many.
+fn has_expired(db: &Connection, many: u64, now: Millis) -> Result<bool> {
+    let many = i64::try_from(many).unwrap_or(i64::MAX);
+    let sql = "SELECT count(*) = ?2 FROM (SELECT 1 FROM offers WHERE expires_at <= ?1 LIMIT ?2)";
+    Ok(db.prepare_cached(sql)?.query_row((now, many), |row| row.get(0))?)
 }
 
 fn is_same(known: &Offer, new: &NewOffer) -> bool {
