@@ -38,14 +38,19 @@ pub(super) fn answer(db: &Connection, answer: &Answer) -> Result<Done<AnswerOutc
     let OfferRow { seq, realm: number, peer, answerer: _, offer } = &known;
     let listed = Listed { realm: *number, seq: *seq, peer: *peer, last_seen: offer.last_seen };
     unlist(db, listed, &offer.topics)?;
-    let to_answerer = deliver(db, *seq, *peer, answerer, *now)?;
+    // Who answers an own offer has nobody on the other side.
+    let to_answerer = answerer != *peer && deliver(db, *seq, *peer, answerer, *now)?;
     if answerer != *peer {
         deliver(db, *seq, answerer, *peer, *now)?;
     }
-    let sql = "DELETE FROM candidates WHERE offer = ?1 AND recipient IS NULL";
-    db.prepare_cached(sql)?.execute([seq])?;
-    let sql = "DELETE FROM parts WHERE offer = ?1 AND peer NOT IN (?2, ?3)";
-    db.prepare_cached(sql)?.execute((seq, peer, answerer))?;
+    let others = (seq, peer, answerer);
+    let sql = "UPDATE peers SET parts = parts - 1
+               WHERE id IN (SELECT peer FROM parts WHERE offer = ?1 AND peer NOT IN (?2, ?3))";
+    db.prepare_cached(sql)?.execute(others)?;
+    for table in ["candidates", "parts"] {
+        let sql = format!("DELETE FROM {table} WHERE offer = ?1 AND peer NOT IN (?2, ?3)");
+        db.prepare_cached(&sql)?.execute(others)?;
+    }
     let told = |to: &str| RendezvousNews::Delivered { realm: realm.clone(), to: to.into() };
     let mut effect = vec![told(&offer.peer)];
     if to_answerer {

@@ -49,6 +49,14 @@ impl Ends {
         self.answerer.as_ref().is_some_and(|(_, name)| name == by).then_some(Role::Answerer)
     }
 
+    /// How many candidates a peer has here, if any.
+    fn part_of(&self, db: &Connection, realm: i64, by: &str) -> Result<Option<u64>> {
+        let sql = "SELECT candidates FROM parts WHERE offer = ?1
+                       AND peer = (SELECT id FROM peers WHERE realm = ?2 AND name = ?3)";
+        let mut statement = db.prepare_cached(sql)?;
+        Ok(statement.query_row((self.seq, realm, by), |row| row.get(0)).optional()?)
+    }
+
     /// How many candidates there are of peers that are not the offerer.
     fn early(&self, db: &Connection) -> Result<u64> {
         let sql = "SELECT coalesce(sum(candidates), 0) FROM parts WHERE offer = ?1 AND peer <> ?2";
@@ -74,27 +82,25 @@ pub(super) fn add(db: &Connection, add: &AddCandidates) -> Result<Done<Candidate
             Some(_) | None => return Ok(Done::quietly(CandidatesAdded::NotAllowed)),
         },
     };
-    let from = peer(db, realm, by)?;
-    let sql = "INSERT INTO parts (offer, peer, candidates) VALUES (?1, ?2, ?3)
-               ON CONFLICT (offer, peer) DO UPDATE SET candidates = candidates + excluded.candidates
-               WHERE candidates + excluded.candidates <= ?4 RETURNING candidates";
-    let count = bodies.len() as u64;
-    let had: Option<u64> = db
-        .prepare_cached(sql)?
-        .query_row((ends.seq, from, count, most), |row| row.get(0))
-        .optional()?;
-    if had.is_none_or(|it| it > u64::from(*most)) {
-        if had.is_some() {
-            db.prepare_cached("DELETE FROM parts WHERE offer = ?1 AND peer = ?2")?
-                .execute((ends.seq, from))?;
-        }
+    let (there, count) = (ends.part_of(db, realm, by)?, bodies.len() as u64);
+    if there.unwrap_or_default() + count > u64::from(*most) {
         return Ok(Done::quietly(CandidatesAdded::TooMany));
     }
-    let recipient = match (role, &ends.answerer) {
-        (Role::Offerer, Some((number, name))) => Some((*number, name.clone())),
-        (Role::Answerer, Some(_)) => Some((ends.peer, ends.offerer.clone())),
-        (Role::Offerer | Role::Answerer, None) => None,
-    };
+    let from = peer(db, realm, by)?;
+    if there.is_some() {
+        let sql = "UPDATE parts SET candidates = candidates + ?3 WHERE offer = ?1 AND peer = ?2";
+        db.prepare_cached(sql)?.execute((ends.seq, from, count))?;
+    } else if count > 0 {
+        db.prepare_cached("INSERT INTO parts (offer, peer, candidates) VALUES (?1, ?2, ?3)")?
+            .execute((ends.seq, from, count))?;
+        db.prepare_cached("UPDATE peers SET parts = parts + 1 WHERE id = ?1")?.execute([from])?;
+    }
+    // Who answered an own offer has nobody on the other side.
+    let answerer = ends.answerer.as_ref().filter(|(number, _)| *number != ends.peer);
+    let recipient = answerer.map(|(number, name)| match role {
+        Role::Offerer => (*number, name.clone()),
+        Role::Answerer => (ends.peer, ends.offerer.clone()),
+    });
     let first = match &recipient {
         Some((number, _)) => stamps(db, *number, bodies.len(), *now)?,
         None => *now,

@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex, broadcast};
 
 use super::sync::Syncer;
 use crate::{
@@ -13,7 +13,10 @@ use crate::{
     },
 };
 
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/rendezvous/0001_initial.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/rendezvous/0001_initial.sql"),
+    include_str!("../migrations/rendezvous/0002_floor_and_parts.sql"),
+];
 /// How many news a receiver may be behind before it is told that it missed some.
 const NEWS: usize = 1024;
 
@@ -22,6 +25,8 @@ const NEWS: usize = 1024;
 pub struct SqliteRendezvous {
     pub(super) database: Database<News>,
     pub(super) news: Arc<News>,
+    /// Held while a sweep is under way: many would share a transaction, which nobody should wait for.
+    pub(super) sweeping: Mutex<()>,
     _syncer: Option<Syncer>,
 }
 
@@ -48,7 +53,7 @@ impl SqliteRendezvous {
             Ok::<_, Error>((database, syncer))
         });
         let (database, _syncer) = opened.await.map_err(interrupted)??;
-        Ok(Self { database, news, _syncer })
+        Ok(Self { database, news, sweeping: Mutex::default(), _syncer })
     }
 }
 

@@ -39,7 +39,11 @@ impl SqliteRendezvous {
             if let Some(done) = self.database.read(read).await? {
                 return Ok(done);
             }
-            self.sweep(now, TOGETHER).await?;
+            let _alone = self.sweeping.lock().await;
+            // Somebody else may have swept it meanwhile.
+            if self.database.read(move |db| is_due(db, now)).await? {
+                self.database.write(move |db| sweep(db, now, TOGETHER)).await?;
+            }
         }
     }
 }
@@ -99,6 +103,7 @@ impl RendezvousStore for SqliteRendezvous {
     }
 
     async fn sweep(&self, now: Millis, most: u32) -> Result<Vec<Expired>> {
+        let _alone = self.sweeping.lock().await;
         self.database.write(move |db| sweep(db, now, most)).await
     }
 

@@ -9,8 +9,10 @@ use super::{
 use crate::{
     Result,
     rendezvous::{Expired, Millis, Nonce, Realm, RendezvousNews},
-    store::codec::corrupt,
 };
+
+/// Once so many candidates are dropped a sweep ends: others have to write, too.
+const CANDIDATES: usize = 2000;
 
 /// Whether there is something to sweep that counts.
 pub(super) fn is_due(db: &Connection, now: Millis) -> Result<bool> {
@@ -19,11 +21,11 @@ pub(super) fn is_due(db: &Connection, now: Millis) -> Result<bool> {
 }
 
 pub(super) fn sweep(db: &Connection, now: Millis, most: u32) -> Result<Done<Vec<Expired>>> {
-    let rest = "WHERE o.expires_at <= ?1 ORDER BY o.expires_at LIMIT ?2";
-    let due = offers(db, rest, (now, most))?;
-    let mut swept = Vec::new();
-    for row in due {
-        remove(db, &row)?;
+    let due = "WHERE o.expires_at <= ?1 ORDER BY o.expires_at LIMIT 1";
+    let (mut swept, mut candidates) = (Vec::new(), 0);
+    while swept.len() < most as usize && candidates < CANDIDATES {
+        let Some(row) = offers(db, due, [now])?.pop() else { break };
+        candidates += remove(db, &row)?;
         let sql = "SELECT name FROM realms WHERE id = ?1";
         let realm: String = db.prepare_cached(sql)?.query_row([row.realm], |row| row.get(0))?;
         let Some(realm) = Realm::parse(&realm) else { continue };
@@ -44,8 +46,8 @@ pub(super) fn sweep(db: &Connection, now: Millis, most: u32) -> Result<Done<Vec<
     Ok(Done { answer: swept, effect: news.into_iter().collect() })
 }
 
-/// Takes an offer away, with all that belongs to it.
-pub(super) fn remove(db: &Connection, row: &OfferRow) -> Result<()> {
+/// Takes an offer away, with all that belongs to it. Answers how many candidates.
+pub(super) fn remove(db: &Connection, row: &OfferRow) -> Result<usize> {
     let OfferRow { seq, realm, peer, answerer, offer } = row;
     match answerer {
         None => {
@@ -57,13 +59,17 @@ pub(super) fn remove(db: &Connection, row: &OfferRow) -> Result<()> {
                 .execute([answerer])?;
         }
     }
-    db.prepare_cached("DELETE FROM candidates WHERE offer = ?1")?.execute([seq])?;
+    let candidates =
+        db.prepare_cached("DELETE FROM candidates WHERE offer = ?1")?.execute([seq])?;
+    let sql = "UPDATE peers SET parts = parts - 1
+               WHERE id IN (SELECT peer FROM parts WHERE offer = ?1)";
+    db.prepare_cached(sql)?.execute([seq])?;
     db.prepare_cached("DELETE FROM parts WHERE offer = ?1")?.execute([seq])?;
     db.prepare_cached("DELETE FROM offers WHERE seq = ?1")?.execute([seq])?;
     db.prepare_cached("UPDATE peers SET offers = offers - 1 WHERE id = ?1")?.execute([peer])?;
     db.prepare_cached("UPDATE realms SET offers = offers - 1 WHERE id = ?1")?.execute([realm])?;
     db.prepare_cached("UPDATE totals SET offers = offers - 1")?.execute([])?;
-    Ok(())
+    Ok(candidates)
 }
 
 /// Drops nonces that have expired, those first that expired first.
@@ -85,8 +91,7 @@ pub(super) fn use_nonces(db: &Connection, nonces: &[Nonce], now: Millis) -> Resu
     let mut statement = db.prepare_cached(sql)?;
     let mut fresh = Vec::new();
     for Nonce { key, nonce, expires_at } in nonces {
-        let used = statement.execute((key.as_str(), nonce.as_bytes(), expires_at, now));
-        fresh.push(used.map_err(corrupt)? == 1);
+        fresh.push(statement.execute((key.as_str(), nonce.as_bytes(), expires_at, now))? == 1);
     }
     Ok(fresh)
 }
@@ -95,13 +100,30 @@ pub(super) fn use_nonces(db: &Connection, nonces: &[Nonce], now: Millis) -> Resu
 mod tests {
     use uuid::Uuid;
 
-    use super::*;
-    use crate::rendezvous::PublicKey;
+    use super::{super::open::MIGRATIONS, *};
+    use crate::{ErrorKind, rendezvous::PublicKey, store::sqlite::migrate::migrate};
+
+    fn database() -> Connection {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db, MIGRATIONS).unwrap();
+        db
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_told_as_such() {
+        let db = database();
+        let pages: u32 = db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        db.pragma_update(None, "max_page_count", pages).unwrap();
+        let key = PublicKey::parse("a".repeat(64)).unwrap();
+        let nonce = |it| Nonce { key: key.clone(), nonce: Uuid::from_u128(it), expires_at: 9 };
+        let nonces: Vec<_> = (0..1000).map(nonce).collect();
+        let error = use_nonces(&db, &nonces, 0).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
 
     #[test]
     fn nonces_that_expired_do_not_pile_up_between_sweeps() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(include_str!("../migrations/rendezvous/0001_initial.sql")).unwrap();
+        let db = database();
         let key = PublicKey::parse("a".repeat(64)).unwrap();
         for call in 0..100_u128 {
             let now = call as Millis;
