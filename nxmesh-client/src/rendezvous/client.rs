@@ -166,6 +166,11 @@ impl RendezvousClient {
         sender::read(status, &body)
     }
 
+    /// How long one request may take.
+    pub(super) fn patience(&self) -> Duration {
+        self.shared.timeout
+    }
+
     /// Sends a call, and answers what comes, which may not end.
     pub(super) async fn stream(&self, call: &Call) -> Result<reqwest::Response> {
         let Shared { endless, timeout, .. } = &*self.shared;

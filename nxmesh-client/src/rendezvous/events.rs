@@ -37,10 +37,12 @@ pub struct Events {
 }
 
 impl RendezvousClient {
-    /// Connects to what happens to the peer.
+    /// Connects to what happens to the peer, and waits until the server says something: what stands
+    /// between may keep that to itself.
     ///
     /// # Errors
-    /// 401 without a credential; [`Error::Answer`] where there is no such thing.
+    /// 401 without a credential; [`Error::Answer`] where there is no such thing; [`Error::Socket`] where
+    /// nothing comes.
     pub async fn events(&self, filter: &EventFilter) -> Result<Events> {
         let EventFilter { since, topics } = filter;
         let mut call = Call::get("events".to_owned());
@@ -50,6 +52,8 @@ impl RendezvousClient {
         if !topics.is_empty() {
             call = call.query("topics", topics.join(","));
         }
+        // Servers begin with something that is no event.
+        let deadline = Instant::now() + self.patience().min(SILENCE);
         let response = self.stream(&call).await?;
         let medium = response.headers().get(header::CONTENT_TYPE);
         let medium = medium.and_then(|it| it.to_str().ok()).unwrap_or_default();
@@ -57,8 +61,8 @@ impl RendezvousClient {
             return Err(Error::Answer { status: response.status().as_u16(), source: None });
         }
         let (decoder, waiting) = (SseDecoder::default(), VecDeque::new());
-        let deadline = Instant::now() + SILENCE;
-        Ok(Events { response, decoder, waiting, deadline, since: *since })
+        let mut events = Events { response, decoder, waiting, deadline, since: *since };
+        if events.read().await? { Ok(events) } else { Err(sender::silent()) }
     }
 }
 
@@ -78,16 +82,24 @@ impl Events {
                     return Ok(Some(event));
                 }
             }
-            let said = timeout_at(self.deadline, self.response.chunk()).await;
-            let Some(bytes) = said.map_err(|_| sender::silent())?.map_err(Error::Transport)? else {
+            if !self.read().await? {
                 return Ok(None);
-            };
-            self.deadline = Instant::now() + SILENCE;
-            let mut events = Vec::new();
-            let fed = self.decoder.feed(&bytes, &mut events);
-            self.waiting.extend(events);
-            fed.map_err(|error| Error::Socket(Box::new(error)))?;
+            }
         }
+    }
+
+    /// Waits for what is said next, an event or not; `false` when the connection is over.
+    async fn read(&mut self) -> Result<bool> {
+        let said = timeout_at(self.deadline, self.response.chunk()).await;
+        let Some(bytes) = said.map_err(|_| sender::silent())?.map_err(Error::Transport)? else {
+            return Ok(false);
+        };
+        self.deadline = Instant::now() + SILENCE;
+        let mut events = Vec::new();
+        let fed = self.decoder.feed(&bytes, &mut events);
+        self.waiting.extend(events);
+        fed.map_err(|error| Error::Socket(Box::new(error)))?;
+        Ok(true)
     }
 
     /// The stamp of the last event: where to go on.

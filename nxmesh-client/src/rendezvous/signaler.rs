@@ -1,26 +1,27 @@
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
 use nxmesh_core::{
     Secret, Tasks,
     rendezvous::{Credential, Millis, Role},
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
-};
+use tokio::sync::mpsc;
 
 use super::{
-    CandidateSender, EventFilter, Events, Negotiation, NewOffer, Offer, PeerEvent,
+    CandidateSender, EventFilter, Negotiation, NewOffer, Offer, PeerEvent, PeerFilter,
     RendezvousClient,
     inbox::{Inbox, LOOK_EVERY, Opened},
-    push::push,
+    push::{Pushed, push},
 };
-use crate::{Error, Result, sender};
+use crate::{Error, Result};
 
 /// How much waits for a negotiation that is slow to read it; the rest waits at the server.
 const WAITING: usize = 128;
 /// How many pushed events wait to be handed on; then the server waits.
 const PUSHED: usize = 128;
+/// How often the server is asked at most.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+/// So many that hardly ever somebody else looks like oneself.
+const FILTER_BITS: usize = 2048;
 
 /// Pairs peers: one offers, another one finds that and answers, and both tell each other how they are
 /// reached, as they find out. Cheap to clone; it works until the last clone and
@@ -75,7 +76,8 @@ pub struct SignalerBuilder {
 }
 
 impl SignalerBuilder {
-    /// How often the server is asked where nothing is pushed; once a second, if not set.
+    /// How often the server is asked where nothing is pushed; once a second, if not set, and each
+    /// millisecond at most.
     pub const fn poll_every(mut self, interval: Duration) -> Self {
         self.poll_every = interval;
         self
@@ -91,6 +93,7 @@ impl SignalerBuilder {
     #[must_use]
     pub fn build(self) -> Signaler {
         let Self { client, credential, poll_every, pushed } = self;
+        let poll_every = poll_every.max(SHORTEST_INTERVAL);
         let peer = credential.peer_id.clone();
         let client = client.with_credential(credential);
         let tasks = Tasks::default();
@@ -103,7 +106,7 @@ impl SignalerBuilder {
             });
         };
         if pushed {
-            spawn(Box::pin(push(client.clone(), to)));
+            spawn(Box::pin(push(client.clone(), EventFilter::default(), to)));
         }
         spawn(Box::pin(Inbox::new(client.clone()).run(poll_every, begun, events)));
         Signaler { works: Arc::new(Works { client, peer, poll_every, pushed, opened, tasks }) }
@@ -149,38 +152,44 @@ impl Signaler {
     /// When the server refuses; one that is away is waited for.
     pub async fn find(&self, topic: &str) -> Result<Offer> {
         let Works { client, poll_every, pushed, .. } = &*self.works;
+        let (to, mut told) = mpsc::channel(PUSHED);
         // What reaches the peer is told elsewhere.
         let filter = EventFilter { since: Some(Millis::MAX), topics: vec![topic.to_owned()] };
-        let mut events = None;
-        // A comma stands between topics there.
-        let mut try_push_at = (*pushed && !topic.contains(',')).then(Instant::now);
+        let mut pushing = pin!(async {
+            // A comma stands between topics there.
+            if *pushed && !topic.contains(',') {
+                push(client.clone(), filter, to).await;
+            }
+            pending::<()>().await;
+        });
+        let mut connected = false;
         loop {
-            // Connected first: what comes after the look is told.
-            if try_push_at.is_some_and(|it| it <= Instant::now()) && events.is_none() {
-                events = client.events(&filter).await.ok();
-                try_push_at = Some(Instant::now() + LOOK_EVERY);
-            }
-            match client.offers().by_topic(topic, None, None).await {
-                Ok(found) => {
-                    let others = found.offers.into_iter().filter(|it| self.is_others(it));
-                    if let Some(offer) = any_of(others.collect()) {
-                        return Ok(offer);
+            let look = async {
+                let wait = match self.look(topic).await {
+                    Ok(Some(offer)) => return Ok(Some(offer)),
+                    Ok(None) if connected => LOOK_EVERY,
+                    Ok(None) => *poll_every,
+                    Err(error) if error.is_passing() => *poll_every,
+                    Err(error) => return Err(error),
+                };
+                tokio::time::sleep(wait).await;
+                Ok(None)
+            };
+            let found = tokio::select! {
+                found = look => found?,
+                Some(told) = self.told(&mut told, topic) => match told {
+                    Told::Offer(offer) => Some(*offer),
+                    // What came before is not told.
+                    Told::Look { connected: now } => {
+                        connected = now;
+                        None
                     }
-                }
-                Err(error) if error.is_passing() => {}
-                Err(error) => return Err(error),
+                },
+                () = &mut pushing => None,
+            };
+            if let Some(offer) = found {
+                return Ok(offer);
             }
-            if let Some(connected) = &mut events {
-                match timeout(LOOK_EVERY, self.told(connected, topic)).await {
-                    Ok(Ok(Some(offer))) => return Ok(offer),
-                    Ok(Ok(None)) | Err(_) => continue,
-                    Ok(Err(_)) => {
-                        events = None;
-                        try_push_at = Some(Instant::now());
-                    }
-                }
-            }
-            tokio::time::sleep(*poll_every).await;
         }
     }
 
@@ -213,18 +222,29 @@ impl Signaler {
         Negotiation { sender, role, from, _works: Arc::clone(&self.works) }
     }
 
-    /// The next offer that is told of; `None` when it is time to look oneself.
-    async fn told(&self, events: &mut Events, topic: &str) -> Result<Option<Offer>> {
+    /// One of the offers that are there.
+    async fn look(&self, topic: &str) -> Result<Option<Offer>> {
+        // One's own would take up the room of others.
+        let mut own = PeerFilter::new(FILTER_BITS);
+        own.insert(&self.works.peer);
+        let found = self.works.client.offers().by_topic(topic, Some(&own), None).await?;
+        Ok(any_of(found.offers.into_iter().filter(|it| self.is_others(it)).collect()))
+    }
+
+    /// What is told next; `None` where nothing is.
+    async fn told(&self, told: &mut mpsc::Receiver<Pushed>, topic: &str) -> Option<Told> {
         loop {
-            match events.next().await? {
-                Some(PeerEvent::Offer { topic: under, offer })
+            match told.recv().await? {
+                Pushed::Connected { .. } | Pushed::Event(PeerEvent::Missed) => {
+                    return Some(Told::Look { connected: true });
+                }
+                Pushed::Lost => return Some(Told::Look { connected: false }),
+                Pushed::Event(PeerEvent::Offer { topic: under, offer })
                     if under == topic && self.is_others(&offer) =>
                 {
-                    return Ok(Some(*offer));
+                    return Some(Told::Offer(offer));
                 }
-                Some(PeerEvent::Missed) => return Ok(None),
-                Some(_) => {}
-                None => return Err(sender::silent()),
+                Pushed::Event(_) => {}
             }
         }
     }
@@ -232,6 +252,14 @@ impl Signaler {
     fn is_others(&self, offer: &Offer) -> bool {
         offer.peer_id != self.works.peer
     }
+}
+
+/// What a server tells who looks for an offer.
+enum Told {
+    /// There is one.
+    Offer(Box<Offer>),
+    /// It is time to look; whether offers are told of from now on.
+    Look { connected: bool },
 }
 
 impl Drop for Works {

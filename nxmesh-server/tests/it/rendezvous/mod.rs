@@ -20,6 +20,7 @@ mod rates;
 mod rotation;
 mod rpc;
 mod signaler;
+mod signaler_find;
 mod slow;
 mod source_examples;
 mod turn;
