@@ -2,13 +2,17 @@
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use nxmesh_core::rendezvous::{Millis, Role};
 use tokio::{
-    sync::mpsc::{self, error::TrySendError},
+    sync::{
+        OnceCell,
+        mpsc::{self, error::TrySendError},
+    },
     time::{Instant, MissedTickBehavior},
 };
 
@@ -35,6 +39,8 @@ struct Open {
     turn: u64,
     to: mpsc::Sender<Result<Signal>>,
     state: State,
+    /// What it is to be read from, if the answer is to come yet.
+    round: Arc<Round>,
     /// Whether the answer was handed on, or there is none to come.
     answered: bool,
     /// The candidate that was handed on last.
@@ -62,11 +68,16 @@ pub(super) struct Inbox {
     open: HashMap<String, Open>,
     /// Who is to be read, first come first served; some of them are not any more.
     stale: VecDeque<String>,
+    /// The answers that nobody has begun to ask for.
+    round: Arc<Round>,
     reads: FuturesUnordered<BoxFuture<'static, (String, u64, Result<Read>)>>,
     turns: u64,
     pushed: bool,
     looked: Instant,
 }
+
+/// All answers of the peer, asked for once for all who are doubted before that.
+type Round = OnceCell<Vec<Answer>>;
 
 /// What a server has for a negotiation.
 #[derive(Debug)]
@@ -81,6 +92,7 @@ impl Inbox {
             client,
             open: HashMap::new(),
             stale: VecDeque::new(),
+            round: Arc::default(),
             reads: FuturesUnordered::new(),
             turns: 0,
             pushed: false,
@@ -115,7 +127,8 @@ impl Inbox {
         let answered = role == Role::Answerer;
         self.turns += 1;
         // What came before is not known here.
-        let open = Open { turn: self.turns, to, state: State::Stale, answered, since: 0 };
+        let (turn, round) = (self.turns, Arc::clone(&self.round));
+        let open = Open { turn, to, state: State::Stale, round, answered, since: 0 };
         self.stale.push_back(offer.clone());
         self.open.insert(offer, open);
     }
@@ -137,7 +150,12 @@ impl Inbox {
                 self.hand_on(&offer_id, Signal::Candidate(candidate));
             }
             Pushed::Event(PeerEvent::Expired { offer_id }) => {
-                self.open.remove(&offer_id);
+                // It may be there again by now: whoever asks is told.
+                if let Some(open) = self.open.get_mut(&offer_id)
+                    && open.doubt(&self.round)
+                {
+                    self.stale.push_back(offer_id);
+                }
             }
             Pushed::Event(PeerEvent::Missed) => self.doubt_all(),
             Pushed::Event(PeerEvent::Offer { .. }) => {}
@@ -156,12 +174,11 @@ impl Inbox {
                     entry.remove();
                 }
             },
-            State::Fresh => {
-                open.state = State::Stale;
-                self.stale.push_back(entry.key().clone());
+            State::Fresh | State::Stale | State::Reading { .. } | State::Waiting => {
+                if open.doubt(&self.round) {
+                    self.stale.push_back(entry.key().clone());
+                }
             }
-            State::Reading { .. } => open.state = State::Reading { again: true },
-            State::Stale | State::Waiting => {}
         }
     }
 
@@ -195,11 +212,12 @@ impl Inbox {
             }
         };
         match open.deliver_all(read) {
-            Ok(()) if again => {
-                open.state = State::Stale;
-                self.stale.push_back(entry.key().clone());
+            Ok(()) => {
+                open.state = State::Fresh;
+                if again && open.doubt(&self.round) {
+                    self.stale.push_back(entry.key().clone());
+                }
             }
-            Ok(()) => open.state = State::Fresh,
             Err(Undelivered::Full) => open.state = State::Waiting,
             Err(Undelivered::Closed) => {
                 entry.remove();
@@ -215,7 +233,7 @@ impl Inbox {
         }
         for (offer, open) in &mut self.open {
             if open.state == State::Waiting && open.to.capacity() > 0 {
-                open.state = State::Stale;
+                (open.state, open.round) = (State::Stale, Arc::clone(&self.round));
                 self.stale.push_back(offer.clone());
             }
         }
@@ -223,13 +241,8 @@ impl Inbox {
 
     fn doubt_all(&mut self) {
         for (offer, open) in &mut self.open {
-            match open.state {
-                State::Fresh => {
-                    open.state = State::Stale;
-                    self.stale.push_back(offer.clone());
-                }
-                State::Reading { .. } => open.state = State::Reading { again: true },
-                State::Stale | State::Waiting => {}
+            if open.doubt(&self.round) {
+                self.stale.push_back(offer.clone());
             }
         }
     }
@@ -242,9 +255,14 @@ impl Inbox {
             };
             open.state = State::Reading { again: false };
             let (client, turn) = (self.client.clone(), open.turn);
-            let (wants_answer, since) = (!open.answered, open.since);
+            let since = open.since;
+            let round = (!open.answered).then(|| Arc::clone(&open.round));
+            // Who is doubted from now on may have been answered after this.
+            if round.as_ref().is_some_and(|it| Arc::ptr_eq(it, &self.round)) {
+                self.round = Arc::default();
+            }
             let read = async move {
-                let read = Read::ask(&client, &offer, wants_answer, since).await;
+                let read = Read::ask(&client, &offer, round.as_deref(), since).await;
                 (offer, turn, read)
             };
             self.reads.push(read.boxed());
@@ -261,6 +279,21 @@ enum Undelivered {
 }
 
 impl Open {
+    /// Something may have come. Answers whether it is to be put among those to be read.
+    fn doubt(&mut self, round: &Arc<Round>) -> bool {
+        match self.state {
+            State::Fresh | State::Stale => {
+                self.round = Arc::clone(round);
+                std::mem::replace(&mut self.state, State::Stale) == State::Fresh
+            }
+            State::Reading { .. } => {
+                self.state = State::Reading { again: true };
+                false
+            }
+            State::Waiting => false,
+        }
+    }
+
     /// Whether it is the next, or was handed on before: not a candidate of an answer that is not known.
     fn in_order(&self, signal: &Signal) -> bool {
         self.answered || matches!(signal, Signal::Answer(_))
@@ -293,17 +326,20 @@ impl Read {
     async fn ask(
         client: &RendezvousClient,
         offer: &str,
-        wants_answer: bool,
+        answers: Option<&Round>,
         since: Millis,
     ) -> Result<Self> {
-        let answer = if wants_answer {
-            client.offers().answers().await?.into_iter().find(|it| it.offer_id == offer)
-        } else {
-            None
+        let answer = match answers {
+            Some(round) => {
+                let offers = client.offers();
+                let answers = round.get_or_try_init(|| offers.answers()).await?;
+                answers.iter().find(|it| it.offer_id == offer).cloned()
+            }
+            None => None,
         };
         // Asked for without an answer too: that tells whether there still is an offer.
         let mut candidates = client.ice_candidates().since(offer, since).await?;
-        if wants_answer && answer.is_none() {
+        if answers.is_some() && answer.is_none() {
             // The answer came between the two: next time.
             candidates.clear();
         }
