@@ -79,6 +79,18 @@ impl Negotiation {
             }
         }
     }
+
+    /// Takes the offer back, for who made it: nobody finds it any more, and it is over for the other side too.
+    /// What is only dropped stays listed until it expires. One that is over already is taken back as well.
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when somebody else made it; those of the connection.
+    pub async fn withdraw(self) -> Result<()> {
+        match self.sender.client.offers().delete(self.offer_id()).await {
+            Err(error) if error.is_not_found() && self.role == Role::Offerer => Ok(()),
+            done => done,
+        }
+    }
 }
 
 impl CandidateSender {

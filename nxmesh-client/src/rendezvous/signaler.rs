@@ -12,7 +12,7 @@ use super::{
     inbox::{Inbox, LOOK_EVERY, Opened},
     push::{Pushed, push},
 };
-use crate::{Error, Result};
+use crate::{Error, RendezvousError, Result};
 
 /// How much waits for a negotiation that is slow to read it; the rest waits at the server.
 const WAITING: usize = 128;
@@ -193,8 +193,10 @@ impl Signaler {
         }
     }
 
-    /// Answers an offer, and listens for what comes of it. A call that fails because no answer came
-    /// from the server may have counted all the same.
+    /// Answers an offer, and listens for what comes of it.
+    ///
+    /// An answer that counts although the server's word of that was lost is gone on with, now or when
+    /// the call is repeated. What counts is the first one: repeat it with the same session description.
     ///
     /// # Errors
     /// As [`Offers::answer`](super::Offers::answer).
@@ -204,13 +206,30 @@ impl Signaler {
         sdp: &str,
         secret: Option<&Secret<String>>,
     ) -> Result<Negotiation> {
-        let answered = self.works.client.offers().answer(offer, sdp, secret).await?;
-        Ok(self.begin(answered.offer_id, Role::Answerer).await)
+        match self.works.client.offers().answer(offer, sdp, secret).await {
+            Ok(_) => {}
+            Err(error) if may_count(&error) && self.has_answered(offer).await => {}
+            Err(error) => return Err(error),
+        }
+        Ok(self.begin(offer.to_owned(), Role::Answerer).await)
     }
 
     /// Ends all negotiations, and waits until nothing works any more.
     pub async fn shutdown(&self) {
         self.works.tasks.shutdown().await;
+    }
+
+    /// Whether an answer of one's own counts, as far as the server can be asked.
+    async fn has_answered(&self, offer: &str) -> bool {
+        let Works { client, peer, .. } = &*self.works;
+        if client.ice_candidates().since(offer, 0).await.is_err() {
+            return false;
+        }
+        // Who has a part in it answered it, or made it.
+        client.offers().mine().await.is_ok_and(|mine| {
+            let made = mine.iter().find(|it| it.id == offer);
+            made.is_none_or(|it| it.answerer_peer_id.as_ref() == Some(peer))
+        })
     }
 
     async fn begin(&self, offer: String, role: Role) -> Negotiation {
@@ -266,6 +285,11 @@ impl Drop for Works {
     fn drop(&mut self) {
         self.tasks.stopping().cancel();
     }
+}
+
+/// Whether an answer that failed so may count all the same.
+fn may_count(error: &Error) -> bool {
+    error.is_passing() || error.rendezvous().is_some_and(RendezvousError::is_already_answered)
 }
 
 fn any_of(mut offers: Vec<Offer>) -> Option<Offer> {

@@ -21,6 +21,7 @@ mod rotation;
 mod rpc;
 mod signaler;
 mod signaler_find;
+mod signaler_offers;
 mod signaler_polling;
 mod slow;
 mod source_examples;
