@@ -30,6 +30,9 @@ pub enum Error {
         #[source]
         source: Option<serde_json::Error>,
     },
+    /// Something else answered than rendezvous.
+    #[error("rendezvous is not at {0} (404): its base URL is like http://HOST:PORT/rendezvous")]
+    NoRendezvous(String),
     /// The address of the server is none.
     #[error("{0:?} is no address of a server: http://HOST:PORT")]
     Address(String),
@@ -96,6 +99,7 @@ impl Error {
             | Self::Transport(_)
             | Self::Socket(_)
             | Self::Answer { .. }
+            | Self::NoRendezvous(_)
             | Self::Address(_)
             | Self::Build(_) => None,
         }
@@ -110,6 +114,7 @@ impl Error {
             | Self::Transport(_)
             | Self::Socket(_)
             | Self::Answer { .. }
+            | Self::NoRendezvous(_)
             | Self::Address(_)
             | Self::Build(_) => None,
         }
@@ -127,7 +132,7 @@ impl Error {
     pub(crate) const fn is_passing(&self) -> bool {
         let status = match self {
             Self::Transport(_) | Self::Socket(_) => return true,
-            Self::Address(_) | Self::Build(_) => return false,
+            Self::NoRendezvous(_) | Self::Address(_) | Self::Build(_) => return false,
             Self::Api(error) => error.status,
             Self::Rendezvous(error) => error.status,
             Self::Answer { status, .. } => *status,

@@ -168,7 +168,11 @@ fn may_repeat(call: &Call, failure: &Failure) -> bool {
         Error::Transport(error) => call.repeatable || error.is_connect(),
         Error::Api(error) => after(error.status) || failure.is_under_way(error),
         Error::Rendezvous(error) => after(error.status),
-        Error::Socket(_) | Error::Answer { .. } | Error::Address(_) | Error::Build(_) => false,
+        Error::Socket(_)
+        | Error::Answer { .. }
+        | Error::NoRendezvous(_)
+        | Error::Address(_)
+        | Error::Build(_) => false,
     }
 }
 

@@ -216,9 +216,13 @@ async fn an_error_keeps_the_servers_text() {
         assert_eq!((error.is_not_found(), told.is_already_answered()), (gone, late), "{text}");
     }
     // What no route has is no offer that is gone.
-    server.answers(404, &json!("404 Not Found"));
-    let error = server.client.offers().mine().await.unwrap_err();
-    assert!(matches!(error, Error::Answer { status: 404, .. }) && !error.is_not_found());
+    for page in ["404 Not Found", ""] {
+        server.answers(404, &json!(page));
+        let error = server.client.offers().mine().await.unwrap_err();
+        assert!(matches!(error, Error::NoRendezvous(_)) && !error.is_not_found());
+        let (told, end) = (error.to_string(), "/rendezvous/offers/mine (404): ");
+        assert!(told.starts_with("rendezvous is not at http://") && told.contains(end), "{told}");
+    }
 }
 
 #[tokio::test]

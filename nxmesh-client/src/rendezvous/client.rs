@@ -162,7 +162,14 @@ impl RendezvousClient {
 
     /// Sends a call, and reads the object that is answered.
     pub(super) async fn fetch<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
-        let (status, body) = self.shared.sender.send(&call, self.token().as_deref()).await?;
+        let sender = &self.shared.sender;
+        let sent = sender.send(&call, self.token().as_deref()).await;
+        let (status, body) = sent.map_err(|error| {
+            // What rendezvous has not is told as JSON.
+            let elsewhere = matches!(error, Error::Answer { status: 404, .. });
+            let url = || format!("{}{}", sender.base, call.path);
+            if elsewhere { Error::NoRendezvous(url()) } else { error }
+        })?;
         sender::read(status, &body)
     }
 
