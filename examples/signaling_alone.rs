@@ -9,8 +9,9 @@ use nxmesh_core::{rendezvous::Rendezvous, store::memory::MemoryRendezvous};
 async fn main() -> anyhow::Result<()> {
     let rendezvous = Rendezvous::builder().store(MemoryRendezvous::new()).build()?;
     let signaling = nxmesh_server::rendezvous::offers(rendezvous);
-    let app = axum::Router::new().nest("/rendezvous", signaling);
+    let app = axum::Router::new().nest_service("/rendezvous", signaling);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    println!("signaling at http://{}/rendezvous", listener.local_addr()?);
     // Limits are by address: the routes are told from where each request comes.
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
     Ok(())

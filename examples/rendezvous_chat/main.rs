@@ -46,12 +46,19 @@ async fn main() -> Result<()> {
         ended = talk(&signaler, &args.topic, host, args.stun.as_deref()) => ended,
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
-    // Nobody is to find what nobody waits for.
-    for offer in signaler.client().offers().mine().await? {
-        signaler.client().offers().delete(&offer.id).await?;
-    }
+    let withdrawn = withdraw_all(&signaler).await;
     signaler.shutdown().await;
-    ended
+    // Why it ended is worth more than what could not be cleared away after it.
+    ended.and(withdrawn)
+}
+
+/// Nobody is to find what nobody waits for.
+async fn withdraw_all(signaler: &Signaler) -> Result<()> {
+    let offers = signaler.client().offers();
+    for offer in offers.mine().await.context("cannot take the offers back")? {
+        offers.delete(&offer.id).await?;
+    }
+    Ok(())
 }
 
 async fn talk(signaler: &Signaler, topic: &str, host: IpAddr, stun: Option<&str>) -> Result<()> {

@@ -1,11 +1,15 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use nxmesh_client::rendezvous::{Negotiation, NewOffer, Offer, Signal, Signaler};
-use tokio::net::UdpSocket;
+use nxmesh_client::{
+    RendezvousError,
+    rendezvous::{Negotiation, NewOffer, Offer, Role, Signal, Signaler},
+};
+use tokio::{net::UdpSocket, time::timeout};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 
 use crate::{
@@ -13,7 +17,11 @@ use crate::{
     peer::{Found, Peer},
 };
 
-/// Connects to somebody else under the topic: to who waits there, or else to who comes.
+/// How long two who found each other try to reach each other. Who has died leaves an offer behind.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connects to somebody else under the topic: to who waits there, or else to who comes. Looks again where
+/// that one is not to be reached.
 pub(crate) async fn pair(
     signaler: &Signaler,
     topic: &str,
@@ -24,7 +32,7 @@ pub(crate) async fn pair(
         let own = signaler.client().credential().map(|it| it.peer_id.clone());
         let there = signaler.client().offers().by_topic(topic, None, None).await?.offers;
         let waiting = there.into_iter().find(|it| Some(&it.peer_id) != own.as_ref());
-        let (peer, mut negotiation, channel) = match waiting {
+        let (mut peer, mut negotiation, channel) = match waiting {
             Some(offer) => match answer(signaler, &offer, host, stun).await? {
                 Some((peer, negotiation)) => (peer, negotiation, None),
                 None => continue,
@@ -34,7 +42,15 @@ pub(crate) async fn pair(
                 None => continue,
             },
         };
-        return connect(peer, &mut negotiation, channel).await;
+        let connected = timeout(PATIENCE, connect(&mut peer, &mut negotiation, channel)).await;
+        match connected.context("nobody is there").flatten() {
+            Ok(channel) => return Ok(Chat::new(peer, channel)),
+            Err(why) => println!("looks again: {why}"),
+        }
+        peer.close().await?;
+        if negotiation.role() == Role::Offerer {
+            negotiation.withdraw().await?;
+        }
     }
 }
 
@@ -47,15 +63,16 @@ async fn answer(
 ) -> Result<Option<(Peer, Negotiation)>> {
     let peer = Peer::new(host, stun).await?;
     let sdp = peer.answer_to(offer.sdp.clone()).await?;
-    match signaler.answer(&offer.id, &sdp, None).await {
+    let error = match signaler.answer(&offer.id, &sdp, None).await {
         Ok(negotiation) => {
             peer.answered(sdp).await?;
-            Ok(Some((peer, negotiation)))
+            return Ok(Some((peer, negotiation)));
         }
-        Err(error) if error.rendezvous().is_some_and(|it| it.is_already_answered()) => Ok(None),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+        Err(error) => error,
+    };
+    peer.close().await?;
+    let late = error.rendezvous().is_some_and(RendezvousError::is_already_answered);
+    if late || error.is_not_found() { Ok(None) } else { Err(error.into()) }
 }
 
 /// Waits for an answer; `None` when none came before the offer expired, or when somebody else offers
@@ -73,13 +90,15 @@ async fn offer(
     tokio::select! {
         answer = negotiation.answer() => match answer {
             Ok(answer) => peer.take_answer(answer.sdp).await?,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                peer.close().await?;
+                return if error.is_not_found() { Ok(None) } else { Err(error.into()) };
+            }
         },
         other = lower(signaler, topic, own) => {
-            other?;
-            signaler.client().offers().delete(negotiation.offer_id()).await?;
             peer.close().await?;
+            other?;
+            negotiation.withdraw().await?;
             return Ok(None);
         }
     }
@@ -90,17 +109,17 @@ async fn offer(
 async fn lower(signaler: &Signaler, topic: &str, own: &str) -> Result<()> {
     while signaler.find(topic).await?.peer_id.as_str() > own {
         // They look, too, and will answer.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     Ok(())
 }
 
 /// Exchanges candidates, until the channel is open.
 async fn connect(
-    mut peer: Peer,
+    peer: &mut Peer,
     negotiation: &mut Negotiation,
     mut channel: Option<Arc<dyn DataChannel>>,
-) -> Result<Chat> {
+) -> Result<Arc<dyn DataChannel>> {
     let sender = negotiation.sender();
     loop {
         tokio::select! {
@@ -117,8 +136,7 @@ async fn connect(
             },
             event = event_of(channel.as_ref()) => match event {
                 Some(DataChannelEvent::OnOpen) => {
-                    let channel = channel.context("only a channel has events")?;
-                    return Ok(Chat::new(peer, channel));
+                    return channel.context("only a channel has events");
                 }
                 Some(DataChannelEvent::OnClose) | None => bail!("the channel has closed"),
                 Some(_) => {}
