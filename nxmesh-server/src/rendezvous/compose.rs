@@ -1,7 +1,16 @@
-use axum::Router;
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+};
+use http::Uri;
 use nxmesh_core::rendezvous::Rendezvous;
 
-use super::{RendezvousHttpSettings, offers_with, origin_with, rpc_with};
+use super::{
+    RendezvousHttpSettings,
+    facade::{make_plain, set_path},
+    offers_with, origin_with, rpc_with,
+};
 
 /// All three protocols, to be merged into a router: `offers` at `/rendezvous`, `origin` at
 /// `/rendezvous/origin`, `rpc` at `/rendezvous/rpc`.
@@ -21,7 +30,24 @@ pub fn with_rpc(
     rendezvous: &Rendezvous,
     settings: &RendezvousHttpSettings,
 ) -> Router {
-    Router::new()
+    let both = Router::new()
         .nest_service("/rpc", rpc_with(rendezvous.clone(), settings))
-        .fallback_service(protocol)
+        .fallback_service(protocol);
+    // The path is made plain before it is looked at: a layer of the routes would come too late.
+    Router::new().fallback_service(both).layer(middleware::from_fn(
+        async |mut request: Request, next: Next| {
+            make_plain(request.uri_mut());
+            spare_topic(request.uri_mut());
+            next.run(request).await
+        },
+    ))
+}
+
+/// `/rpc/offer` is of the topic `rpc`. Routes are found by the path as it is written, and topics by what it says.
+fn spare_topic(uri: &mut Uri) {
+    let of_topic =
+        uri.path().strip_prefix("/rpc/").filter(|it| !["", "rpc", "health"].contains(it));
+    if let Some(rest) = of_topic {
+        set_path(uri, &format!("/%72pc/{rest}"));
+    }
 }

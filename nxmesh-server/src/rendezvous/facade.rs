@@ -115,7 +115,7 @@ async fn answer(mut request: Request, next: Next, cors: &Cors, service: &Service
 }
 
 /// Clients put their paths behind whatever base they were given: `//register` is `/register`.
-fn make_plain(uri: &mut Uri) {
+pub(super) fn make_plain(uri: &mut Uri) {
     if !uri.path().contains("//") {
         return;
     }
@@ -125,14 +125,16 @@ fn make_plain(uri: &mut Uri) {
             path.push(c);
         }
     }
-    if let Some(query) = uri.query() {
-        path.push('?');
-        path.push_str(query);
-    }
+    set_path(uri, &path);
+}
+
+/// Puts another path before the query.
+pub(super) fn set_path(uri: &mut Uri, path: &str) {
+    let query = uri.query().map_or_else(String::new, |it| format!("?{it}"));
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = PathAndQuery::try_from(path).ok();
-    if let Ok(plain) = Uri::from_parts(parts) {
-        *uri = plain;
+    parts.path_and_query = PathAndQuery::try_from(format!("{path}{query}")).ok();
+    if let Ok(changed) = Uri::from_parts(parts) {
+        *uri = changed;
     }
 }
 
