@@ -117,11 +117,42 @@ impl Limits {
         Some(network(forwarded.unwrap_or(connected)))
     }
 
-    /// The last address of `X-Forwarded-For` that no trusted proxy has: those before it may be made up.
+    /// The last address of `X-Forwarded-For` that no trusted proxy has: those before it may be made up, and so may
+    /// those before what is no address.
     fn forwarded(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let values = headers.get_all("x-forwarded-for").into_iter();
-        let hops = values.filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));
-        let hops: Vec<IpAddr> = hops.filter_map(|it| it.trim().parse().ok()).collect();
-        hops.into_iter().rev().find(|it| !self.0.trusted.contains(&it.to_canonical()))
+        let hops = values.flat_map(|it| it.to_str().unwrap_or("?").split(','));
+        let hops: Vec<_> = hops.map(str::trim).filter(|it| !it.is_empty()).collect();
+        let mut known = hops.into_iter().rev().map_while(hop);
+        known.find(|it| !self.0.trusted.contains(&it.to_canonical()))
+    }
+}
+
+/// An address as proxies write it: some with the port, some with brackets around one that has colons.
+fn hop(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse().ok().map(|it: SocketAddr| it.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_have_a_port_and_brackets() {
+        for (text, address) in [
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("192.0.2.1:4711", Some("192.0.2.1")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
+            ("[2001:db8::1]:443", Some("2001:db8::1")),
+            ("unknown", None),
+            ("_hidden", None),
+            ("192.0.2.1:", None),
+            ("[2001:db8::1", None),
+            ("?", None),
+        ] {
+            assert_eq!(hop(text), address.map(|it| it.parse().unwrap()), "{text}");
+        }
     }
 }

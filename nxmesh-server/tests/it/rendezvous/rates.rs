@@ -96,3 +96,33 @@ async fn a_peer_is_refused_that_asks_too_often_and_no_other() {
     // What needs no credential is not the peer's.
     assert_eq!(given.get("/topics", &one).await.status, 200);
 }
+
+#[tokio::test]
+async fn what_a_proxy_writes_is_read_in_all_its_forms_and_nothing_before_what_is_none() {
+    let mut setup = Setup::on(On::Memory).await;
+    setup.http.requests_per_second = NonZeroU32::new(5);
+    setup.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap()];
+    let given = setup.offers().await;
+    let numbers = std::sync::atomic::AtomicUsize::new(0);
+    let ask = async |told: &str| {
+        let number = numbers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let made_up = format!("10.1.{}.{}", number / 256, number % 256);
+        let told = told.replace("MADE-UP", &made_up);
+        answer(given.request(Method::GET, "/health").header("x-forwarded-for", told)).await
+    };
+    for (first, forms) in [
+        ("10.0.0.1", ["MADE-UP, 10.0.0.1:4711", "MADE-UP,10.0.0.1, 10.0.0.9", "10.0.0.1, ,"]),
+        (
+            "2001:db8::1",
+            ["MADE-UP, [2001:db8::1]:443", "MADE-UP, [2001:db8::1]", "MADE-UP, 2001:db8::2"],
+        ),
+        // Then it is the proxy that asks.
+        ("MADE-UP, unknown", ["MADE-UP, _hidden", "MADE-UP, 10.0.0.1:x", "MADE-UP, ?, 10.0.0.9"]),
+    ] {
+        check(until_refused(async || ask(first).await).await, 50);
+        for form in forms {
+            check(until_refused(async || ask(form).await).await, 0);
+        }
+    }
+    assert_eq!(ask("MADE-UP").await.status, 200);
+}
