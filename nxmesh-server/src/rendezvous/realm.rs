@@ -16,7 +16,7 @@ pub(super) fn origin_of(service: &Service, headers: &HeaderMap) -> Result<String
     if service.settings.allow_global && headers.get(GLOBAL).is_some_and(|it| it == "true") {
         return Ok(GLOBAL_ORIGIN.to_owned());
     }
-    match headers.get(header::ORIGIN) {
+    match headers.get(header::ORIGIN).filter(|it| !it.is_empty()) {
         Some(origin) => {
             let bad = |_| Refusal::bad("The Origin header has characters that are no ASCII");
             let origin = origin.to_str().map_err(bad)?;

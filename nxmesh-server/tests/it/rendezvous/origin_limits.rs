@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::given::{Answer, Given, answer, origin};
+use super::given::{Answer, Given, On, Setup, answer, origin};
 
 const EMOJI: &str = "😀";
 const PAGE: &str = "https://page.example";
@@ -242,4 +242,41 @@ async fn a_list_of_sessions_ends_after_sixteen_mebibytes() {
         listed["sessions"].as_array().unwrap().iter().map(|it| &it["code"]).collect();
     let newest: Vec<_> = (4..260).rev().map(|it| json!(it.to_string())).collect();
     assert!(codes == newest.iter().collect::<Vec<_>>(), "{} were listed: {codes:?}", codes.len());
+}
+
+#[tokio::test]
+async fn an_empty_origin_is_none() {
+    let mut setup = Setup::on(On::Memory).await;
+    let given = setup.origin().await;
+    let empty = |given: &Given| given.request(Method::GET, "/topics").header("origin", "");
+    let refused = answer(empty(&given)).await;
+    assert_eq!(refused.refusal(), (400, "Missing required header: Origin"));
+    setup.http.allow_no_origin = true;
+    let given = setup.origin().await;
+    let body = json!({"info": "i", "offer": "o"}).to_string();
+    assert_eq!(given.send(Method::POST, "/t/offer", None, body).await.status, 200);
+    assert_eq!(answer(empty(&given)).await.body["pagination"]["total"], 1);
+}
+
+#[tokio::test]
+async fn a_code_is_a_text_up_to_its_limit() {
+    let given = origin().await;
+    let open = async |code: &Value| {
+        let body = json!({"info": "i", "offer": "o", "code": code});
+        post(&given, "/t/offer", &body).await
+    };
+    for code in [json!("c".repeat(128)), json!(EMOJI.repeat(64)), json!("a/b c")] {
+        assert_eq!(open(&code).await.body["code"], code);
+    }
+    for code in [json!(null), json!(false), json!(0), json!("")] {
+        let made = open(&code).await.body;
+        assert_eq!(made["code"].as_str().map(str::len), Some(36), "{code}");
+    }
+    let why = "Code must be a string of 128 characters or less";
+    let long = [json!("c".repeat(129)), json!(EMOJI.repeat(64) + "c")];
+    for code in long.into_iter().chain([json!(7), json!(true), json!([]), json!({})]) {
+        assert_eq!(open(&code).await.refusal(), (400, why), "{code}");
+    }
+    let listed = get(&given, "/t/sessions").await;
+    assert_eq!(listed.body["sessions"].as_array().map(Vec::len), Some(7));
 }
