@@ -15,6 +15,7 @@ mod listings;
 mod offers;
 mod origin;
 mod origin_limits;
+mod push;
 mod races;
 mod rates;
 mod rotation;
