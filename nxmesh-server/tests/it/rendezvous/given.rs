@@ -115,6 +115,11 @@ impl Setup {
         Self::with(store, Arc::new(kept))
     }
 
+    /// On a store that somebody else looks after.
+    pub(crate) fn of(store: impl RendezvousStore) -> Self {
+        Self::with(Arc::new(store), Arc::default())
+    }
+
     fn with(store: Arc<dyn RendezvousStore>, kept: Arc<Kept>) -> Self {
         let clock = ManualClock::new(DateTime::from_timestamp_millis(NOW).unwrap());
         let mut settings = RendezvousSettings::default();

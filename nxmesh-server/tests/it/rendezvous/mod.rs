@@ -1,12 +1,15 @@
 //! Peer signaling over real sockets.
 
 mod answering;
+mod at_rest;
+mod away;
 mod bad_input;
 mod candidates;
 mod client_rpc;
 mod cors;
 mod door;
 mod events;
+mod figures;
 mod given;
 mod limits;
 mod listener;
