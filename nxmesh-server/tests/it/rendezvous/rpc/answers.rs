@@ -146,3 +146,20 @@ async fn one_may_answer_oneself() {
         assert_eq!(result(&found)["answererPublicKey"], peer.id);
     }
 }
+
+#[tokio::test]
+async fn an_answer_at_the_last_moment_leaves_half_a_minute() {
+    for server in servers().await {
+        let (one, other) = (Peer::new(1), Peer::new(2));
+        let id = server.publish(&one, &["a"], &["v=0"]).await.remove(0);
+        server.pass(59_999);
+        result(&server.call(&other, "answerOffer", json!({"offerId": id, "sdp": "v=9"})).await);
+        server.pass(29_999);
+        result(&server.call(&one, "getOfferAnswer", json!({"offerId": id})).await);
+        let polled = server.call(&one, "poll", json!({})).await;
+        assert_eq!(result(&polled)["answers"].as_array().map(Vec::len), Some(1));
+        server.pass(1);
+        let gone = server.call(&one, "getOfferAnswer", json!({"offerId": id})).await;
+        assert_eq!(error(&gone).0, "OFFER_NOT_FOUND");
+    }
+}

@@ -177,3 +177,19 @@ async fn new_tags_are_those_of_all_open_offers_of_the_caller() {
         assert_eq!(result(&none)["count"], 0);
     }
 }
+
+#[tokio::test]
+async fn what_was_answered_keeps_its_tags() {
+    for server in servers().await {
+        let (one, other) = (Peer::new(1), Peer::new(2));
+        let ids = server.publish(&one, &["a", "b"], &["v=0", "v=1"]).await;
+        let answer = json!({"offerId": ids[0], "sdp": "v=9", "matchedTags": ["b"]});
+        result(&server.call(&other, "answerOffer", answer).await);
+        let retagged = server.call(&one, "updateOfferTags", json!({"tags": ["c"]})).await;
+        assert_eq!(result(&retagged)["count"], 1);
+        let counted = server.ask("countOffersByTags", json!({"tags": ["a", "b", "c"]})).await;
+        assert_eq!(result(&counted)["counts"], json!({"a": 0, "b": 0, "c": 1}));
+        let polled = server.call(&one, "poll", json!({})).await;
+        assert_eq!(result(&polled)["answers"][0]["matchedTags"], json!(["b"]));
+    }
+}

@@ -1,9 +1,13 @@
 //! Whose calls are believed.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::given::{Peer, START, error, result, server, servers};
+
+const REPLAYED: (&str, &str) =
+    ("INVALID_CREDENTIALS", "Nonce already used (replay attack detected)");
 
 /// Test 1 of RFC 8032.
 const SEED: [u8; 32] = [
@@ -301,4 +305,95 @@ async fn parameters_that_are_none_are_signed_as_an_empty_object() {
     let call = json!({"method": "poll", "params": deep, "auth": auth});
     let answer = server.batch(vec![call]).await.remove(0);
     assert_eq!(error(&answer), ("INVALID_PARAMS", "Object nesting too deep for canonicalization"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_proof_is_told_in_order() {
+    let server = server().await;
+    let (peer, now) = (Peer::new(1), server.now());
+    let used = Uuid::new_v4().to_string();
+    let good = peer.auth(now, &used, "poll", &json!({}));
+    let call = json!({"method": "poll", "params": {}, "auth": good});
+    result(&server.batch(vec![call]).await[0]);
+    let missing = |name: &str, header: &str| {
+        format!("Missing or invalid {name} (provide in request.auth or {header} header)")
+    };
+    let mut auth = json!({});
+    // Each is wrong in all that comes after it as well.
+    for (name, value, code, text) in [
+        ("none", Value::Null, "AUTH_REQUIRED", missing("publicKey", "X-PublicKey")),
+        ("publicKey", json!("x"), "AUTH_REQUIRED", missing("timestamp", "X-Timestamp")),
+        ("timestamp", json!(now - 60_001), "AUTH_REQUIRED", missing("nonce", "X-Nonce")),
+        ("nonce", json!("x"), "AUTH_REQUIRED", missing("signature", "X-Signature")),
+        ("signature", json!("x"), "INVALID_PARAMS", "Timestamp too old".to_owned()),
+        (
+            "timestamp",
+            json!(now),
+            "INVALID_PUBLIC_KEY",
+            "Public key must be 64 hex characters (32 bytes)".to_owned(),
+        ),
+        (
+            "publicKey",
+            json!(peer.id),
+            "INVALID_PARAMS",
+            "Nonce must be a valid UUID v4 (use crypto.randomUUID())".to_owned(),
+        ),
+        ("nonce", json!(used), "INVALID_CREDENTIALS", "Invalid signature".to_owned()),
+        (
+            "signature",
+            json!(peer.sign(&format!("{now}:{used}:poll:{{\"since\":-1}}"))),
+            REPLAYED.0,
+            REPLAYED.1.to_owned(),
+        ),
+    ] {
+        auth[name] = value;
+        let call = json!({"method": "poll", "params": {"since": -1}, "auth": auth});
+        let answer = server.batch(vec![call]).await.remove(0);
+        assert_eq!(error(&answer), (code, &*text), "{auth}");
+    }
+    let answer = server.call(&peer, "poll", json!({"since": -1})).await;
+    assert_eq!(error(&answer).1, "Invalid since parameter: must be a non-negative number");
+}
+
+#[tokio::test]
+async fn what_a_call_says_comes_before_the_headers() {
+    let server = server().await;
+    let (one, other, now) = (Peer::new(1), Peer::new(2), server.now());
+    let params = json!({"tags": ["a"], "offers": [{"sdp": "v=0"}]});
+    let nonce = Uuid::new_v4().to_string();
+    let of_one = one.auth(now, &nonce, "publishOffer", &params);
+    let now = now.to_string();
+    let headers = [
+        ("x-publickey", one.id.as_str()),
+        ("x-timestamp", &now),
+        ("x-nonce", &nonce),
+        ("x-signature", of_one["signature"].as_str().unwrap()),
+    ];
+    let whole = other.call(server.now(), "publishOffer", params.clone());
+    let mut spoiled = whole.clone();
+    spoiled["auth"]["signature"] = json!("x");
+    let bare = json!({"method": "publishOffer", "params": params});
+    let batch = json!([spoiled, whole, bare, bare]).to_string();
+    let answer = server.send(Method::POST, "/rpc", &headers, batch).await;
+    assert_eq!(error(&answer.body[0]), ("INVALID_CREDENTIALS", "Invalid signature"));
+    assert_eq!(result(&answer.body[1])["publicKey"], other.id);
+    // Headers prove one call of a batch.
+    assert_eq!(result(&answer.body[2])["publicKey"], one.id);
+    assert_eq!(error(&answer.body[3]), REPLAYED);
+}
+
+#[tokio::test]
+async fn what_is_signed_as_undefined_is_believed_once_as_well() {
+    for server in servers().await {
+        let peer = Peer::new(1);
+        let nonce = Uuid::new_v4().to_string();
+        let auth = |params| peer.auth_of(server.now(), &nonce, "poll", params);
+        let call = |params| json!({"method": "poll", "params": {}, "auth": auth(params)});
+        let undefined = call("{\"since\":undefined}");
+        let answers = server.batch(vec![undefined.clone(), undefined, call("{}")]).await;
+        result(&answers[0]);
+        for answer in &answers[1..] {
+            assert_eq!(error(answer), REPLAYED);
+        }
+    }
 }

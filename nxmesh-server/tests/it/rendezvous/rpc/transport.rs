@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
@@ -127,6 +128,22 @@ async fn whoever_asks_too_often_is_told_so_call_by_call() {
     assert_eq!(refused.as_deref(), Some("1"));
     let other = server.send(Method::POST, "/rpc", &from("192.0.2.2"), batch).await;
     assert_eq!(error(&other.body[0]).0, "AUTH_REQUIRED", "others are not concerned");
+}
+
+#[tokio::test]
+async fn fifty_requests_a_second_are_the_most_if_nobody_says_otherwise() {
+    let server = server_with(Settings::default()).await;
+    for _ in 0..50 {
+        let answers = join_all((0..100).map(|_| server.post(COUNT))).await;
+        let refused: Vec<_> = answers.iter().filter(|it| it.body[0]["success"] == false).collect();
+        let Some(first) = refused.first() else { continue };
+        assert!(refused.len() <= 50, "fifty come at once");
+        let text = "Rate limit exceeded. Maximum 50 requests per second per IP.";
+        assert_eq!(error(&first.body[0]), ("RATE_LIMIT_EXCEEDED", text));
+        assert_eq!((first.status, first.header("retry-after")), (200, Some("1")));
+        return;
+    }
+    panic!("it is never refused");
 }
 
 #[tokio::test]
