@@ -76,7 +76,7 @@ pub(crate) struct RendezvousArgs {
     rendezvous_rpc_requests_per_second: u32,
 
     /// Addresses of proxies whose X-Forwarded-For is believed, with commas between
-    #[arg(long, env = "NXMESH_RENDEZVOUS_TRUSTED_PROXIES", value_delimiter = ',')]
+    #[arg(long, env = "NXMESH_RENDEZVOUS_TRUSTED_PROXIES", value_delimiter = ',', value_parser = parse_address)]
     rendezvous_trusted_proxies: Vec<IpAddr>,
 
     /// Where a TURN server is, with commas between: turn:turn.example:3478?transport=udp
@@ -90,6 +90,10 @@ pub(crate) struct RendezvousArgs {
     /// For how long TURN credentials are good, in seconds
     #[arg(long, env = "NXMESH_TURN_TTL_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(60..=86_400))]
     turn_ttl_seconds: u64,
+}
+
+fn parse_address(text: &str) -> Result<IpAddr, String> {
+    text.trim().parse().map_err(|_| "must be an IP address".to_owned())
 }
 
 /// A protocol with the root of a listener.
@@ -154,13 +158,14 @@ impl RendezvousArgs {
         http.rpc_requests_per_second = NonZeroU32::new(self.rendezvous_rpc_requests_per_second);
         http.trusted_proxies.clone_from(&self.rendezvous_trusted_proxies);
         let Some(secret) = &self.turn_secret else { return Ok(http) };
+        let uris: Vec<_> = self.turn_uris.iter().map(|it| it.trim().to_owned()).collect();
         let known = |it: &String| it.starts_with("turn:") || it.starts_with("turns:");
-        if let Some(bad) = self.turn_uris.iter().find(|it| !known(it)) {
+        if let Some(bad) = uris.iter().find(|it| !known(it)) {
             bail!("--turn-uris: {bad} must begin with turn: or turns:");
         }
         http.turn = Some(TurnSettings {
             key: TurnKey::parse(secret.as_str()).context("--turn-secret")?,
-            uris: self.turn_uris.clone(),
+            uris,
             ttl: Duration::from_secs(self.turn_ttl_seconds),
         });
         Ok(http)

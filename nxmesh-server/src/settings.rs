@@ -149,6 +149,7 @@ pub(crate) enum StoreUrl {
 }
 
 pub(crate) fn parse_origin(text: &str) -> Result<HeaderValue, String> {
+    let text = text.trim();
     let bad = || "must be SCHEME://HOST or SCHEME://HOST:PORT".to_owned();
     let (scheme, host) = text.split_once("://").ok_or_else(bad)?;
     let whole = !host.is_empty() && !host.contains('/');

@@ -21,6 +21,7 @@ mod real_rollout;
 mod reloads;
 mod rendezvous_browser;
 mod rendezvous_chat;
+mod rendezvous_flags;
 mod rendezvous_kills;
 mod rendezvous_turn;
 mod rollouts;

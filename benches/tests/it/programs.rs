@@ -64,6 +64,45 @@ async fn what_cannot_work_is_one_line_and_status_2() -> Result<()> {
             vec!["--grpc", &held, "--http", "127.0.0.1:0"],
             "cannot listen on --grpc",
         ),
+        (
+            "nxmesh-server",
+            with(&["--rendezvous-http", "0.0.0.0:0"]),
+            "--rendezvous-http 0.0.0.0:0 is plain text beyond loopback",
+        ),
+        (
+            "nxmesh-server",
+            with(&["--rendezvous-secret", "0123"]),
+            "NXMESH_RENDEZVOUS_SECRET: the key of rendezvous credentials must be 64 hexadecimal digits",
+        ),
+        (
+            "nxmesh-server",
+            with(&["--rendezvous-previous-secret", "0123"]),
+            "NXMESH_RENDEZVOUS_PREVIOUS_SECRET: the key of rendezvous credentials must be 64",
+        ),
+        (
+            "nxmesh-server",
+            with(&["--rendezvous-protocol", "rpc"]),
+            "[possible values: origin, offers]",
+        ),
+        ("nxmesh-server", with(&["--rendezvous-origins", "a.example"]), "must be SCHEME://HOST"),
+        (
+            "nxmesh-server",
+            with(&["--rendezvous-trusted-proxies", "10.0.0.0/8"]),
+            "must be an IP address",
+        ),
+        ("nxmesh-server", with(&["--rendezvous-ttl-seconds", "59"]), "59 is not in 60..=86400"),
+        ("nxmesh-server", with(&["--turn-uris", "turn:a"]), "--turn-secret"),
+        ("nxmesh-server", with(&["--turn-secret", "s"]), "--turn-uris"),
+        (
+            "nxmesh-server",
+            with(&["--turn-uris", "stun:a", "--turn-secret", "s"]),
+            "--turn-uris: stun:a must begin with turn: or turns:",
+        ),
+        (
+            "nxmesh-server",
+            with(&["--turn-uris", "turn:a", "--turn-secret", ""]),
+            "--turn-secret: the secret of TURN must not be empty",
+        ),
         ("nxmesh-server", with(&["--tls-cert", "file"]), "--tls-key"),
         (
             "nxmesh-server",
