@@ -23,6 +23,7 @@ mod races;
 mod rates;
 mod rotation;
 mod rpc;
+mod settings;
 mod signaler;
 mod signaler_find;
 mod signaler_offers;
