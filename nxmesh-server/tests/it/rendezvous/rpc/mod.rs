@@ -8,5 +8,6 @@ mod discovery;
 mod given;
 mod offers;
 mod polls;
+mod replays;
 mod signatures;
 mod transport;
