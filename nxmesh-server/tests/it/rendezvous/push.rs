@@ -11,7 +11,7 @@ use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 use super::{
     given::{On, Peer, Setup, answer, offers_frozen, on_each_store},
-    listener::{BOTH, Listener},
+    listener::{BOTH, By, Listener},
 };
 
 /// How long to wait for what should have come long before.
@@ -81,4 +81,24 @@ async fn a_plus_that_was_not_escaped_is_a_plus() {
             assert!(opened.is_ok(), "{by:?} {path}");
         }
     }
+}
+
+/// As the client of Java's own library does, and `curl --http2`.
+#[tokio::test]
+async fn who_offers_another_protocol_is_told_by_server_sent_events() {
+    let (given, _) = offers_frozen(On::Memory).await;
+    let peer = given.peer().await;
+    let bearer = format!("Bearer {}", peer.credential);
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("connection", "Upgrade, HTTP2-Settings"),
+        ("upgrade", "h2c"),
+        ("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
+    ];
+    let listener = Listener::open(By::ServerSentEvents, &given, "/events", &headers).await;
+    assert_eq!(listener.headers["content-type"], "text/event-stream");
+    // Half an upgrade to a WebSocket is none.
+    let half = given.request(Method::GET, "/events").bearer_auth(&peer.credential);
+    let half = answer(half.header("connection", "upgrade").header("upgrade", "websocket")).await;
+    assert_eq!(half.refusal(), (400, "Upgrade must be websocket, by GET and HTTP/1.1"));
 }
