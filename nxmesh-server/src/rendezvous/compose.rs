@@ -8,20 +8,20 @@ use nxmesh_core::rendezvous::Rendezvous;
 
 use super::{
     RendezvousHttpSettings,
-    facade::{make_plain, set_path},
-    offers_with, origin_with, rpc_with,
+    facade::{Service, make_plain, set_path},
+    offers::offers_of,
+    origin::origin_of,
+    rpc::rpc_of,
 };
 
 /// All three protocols, to be merged into a router: `offers` at `/rendezvous`, `origin` at
-/// `/rendezvous/origin`, `rpc` at `/rendezvous/rpc`.
+/// `/rendezvous/origin`, `rpc` at `/rendezvous/rpc`. They share their limits.
 pub fn all(rendezvous: &Rendezvous, settings: &RendezvousHttpSettings) -> Router {
+    let service = Service::new(rendezvous.clone(), settings);
     // Services, as the paths that end in a slash are those of the routers then too.
     Router::new()
-        .nest_service("/rendezvous/origin", origin_with(rendezvous.clone(), settings))
-        .nest_service(
-            "/rendezvous",
-            with_rpc(offers_with(rendezvous.clone(), settings), rendezvous, settings),
-        )
+        .nest_service("/rendezvous/origin", origin_of(&service))
+        .nest_service("/rendezvous", beside_rpc(offers_of(&service), &service))
 }
 
 /// A protocol with `rpc` beside it at `/rpc`, for the root of a listener.
@@ -30,9 +30,11 @@ pub fn with_rpc(
     rendezvous: &Rendezvous,
     settings: &RendezvousHttpSettings,
 ) -> Router {
-    let both = Router::new()
-        .nest_service("/rpc", rpc_with(rendezvous.clone(), settings))
-        .fallback_service(protocol);
+    beside_rpc(protocol, &Service::new(rendezvous.clone(), settings))
+}
+
+fn beside_rpc(protocol: Router, service: &Service) -> Router {
+    let both = Router::new().nest_service("/rpc", rpc_of(service)).fallback_service(protocol);
     // The path is made plain before it is looked at: a layer of the routes would come too late.
     Router::new().fallback_service(both).layer(middleware::from_fn(
         async |mut request: Request, next: Next| {

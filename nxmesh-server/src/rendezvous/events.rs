@@ -11,7 +11,7 @@ use super::{
     credentials::authenticate_stream,
     facade::Service,
     query::{Number, Parameters},
-    realm::origin_of,
+    realm::asking_origin,
     refusal::Refusal,
     sse, websocket,
 };
@@ -42,7 +42,7 @@ pub(super) async fn of_session(
     request: Request,
 ) -> Result<Response, Refusal> {
     let parameters = Parameters::of(request.uri());
-    let origin = origin_of(&service, request.headers())?;
+    let origin = asking_origin(&service, request.headers())?;
     let code = parameters.get("code").filter(|it| !it.is_empty());
     let missing = || Refusal::bad("Missing or invalid required parameter: code");
     let code = code.ok_or_else(missing)?;

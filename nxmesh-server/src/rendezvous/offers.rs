@@ -44,10 +44,14 @@ pub fn offers(rendezvous: Rendezvous) -> Router {
 
 /// The same with other settings.
 pub fn offers_with(rendezvous: Rendezvous, settings: &RendezvousHttpSettings) -> Router {
-    let service = Service::new(rendezvous, settings);
+    offers_of(&Service::new(rendezvous, settings))
+}
+
+/// The same for a service whose limits other protocols share.
+pub(super) fn offers_of(service: &Service) -> Router {
     let cors = Cors {
         protocol: "offers",
-        origins: settings.allowed_origins.clone(),
+        origins: service.settings.allowed_origins.clone(),
         methods: "GET,POST,PUT,DELETE,OPTIONS",
         headers: "Content-Type,Origin,Authorization",
         max_age: "600",
@@ -76,7 +80,7 @@ pub fn offers_with(rendezvous: Rendezvous, settings: &RendezvousHttpSettings) ->
         .route("/peers/{peer}/offers", get(of_peer))
         .route("/events", get(events::of_peer))
         .route("/turn", get(turn::of_peer));
-    around(routes, &service, cors)
+    around(routes, service, cors)
 }
 
 fn text(path: PathText) -> Result<String, Refusal> {

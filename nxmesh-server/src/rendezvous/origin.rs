@@ -18,7 +18,7 @@ use super::{
     facade::{Health, Service, around, bad_path},
     json::json,
     query::{Number, Parameters},
-    realm::origin_of,
+    realm::asking_origin,
     refusal::Refusal,
 };
 
@@ -38,10 +38,14 @@ pub fn origin(rendezvous: Rendezvous) -> Router {
 
 /// The same with other settings.
 pub fn origin_with(rendezvous: Rendezvous, settings: &RendezvousHttpSettings) -> Router {
-    let service = Service::new(rendezvous, settings);
+    origin_of(&Service::new(rendezvous, settings))
+}
+
+/// The same for a service whose limits other protocols share.
+pub(super) fn origin_of(service: &Service) -> Router {
     let cors = Cors {
         protocol: "origin",
-        origins: settings.allowed_origins.clone(),
+        origins: service.settings.allowed_origins.clone(),
         methods: "GET,POST,OPTIONS",
         headers: "Content-Type,Origin,X-Rondevu-Global",
         max_age: "600",
@@ -56,7 +60,7 @@ pub fn origin_with(rendezvous: Rendezvous, settings: &RendezvousHttpSettings) ->
         .route("/events", get(events::of_session))
         .route("/{topic}/sessions", get(list))
         .route("/{topic}/offer", post(open));
-    around(routes, &service, cors)
+    around(routes, service, cors)
 }
 
 #[derive(Serialize)]
@@ -94,7 +98,7 @@ struct Topics<'a> {
 }
 
 async fn topics(State(service): State<Service>, request: Request) -> Answered {
-    let origin = origin_of(&service, request.headers())?;
+    let origin = asking_origin(&service, request.headers())?;
     let parameters = Parameters::of(request.uri());
     let limit = match parameters.number("limit") {
         Some(Number::Is(limit)) => u32::try_from(limit.clamp(1, MAX_PAGE.into())).unwrap_or(PAGE),
@@ -140,7 +144,7 @@ async fn list(
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Answered {
-    let origin = origin_of(&service, request.headers())?;
+    let origin = asking_origin(&service, request.headers())?;
     let topic = path.map_err(|_| bad_path())?.0;
     let _turn = service.responses.list().await;
     let found = service.rendezvous.sessions().list(&origin, &topic).await?;
@@ -169,7 +173,7 @@ async fn open(
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Answered {
-    let origin = origin_of(&service, request.headers())?;
+    let origin = asking_origin(&service, request.headers())?;
     let topic = path.map_err(|_| bad_path())?.0;
     let (body, _room) = service.bodies.json(request, MAX_BODY).await?;
     let draft = SessionDraft::parse(topic, &body)?;
@@ -190,7 +194,7 @@ struct Done {
 }
 
 async fn add(State(service): State<Service>, request: Request) -> Answered {
-    let origin = origin_of(&service, request.headers())?;
+    let origin = asking_origin(&service, request.headers())?;
     let (body, _room) = service.bodies.read(request, MAX_BODY).await?;
     let value = parse(&body)?;
     let sent = serde_json::from_slice::<Sent<'_>>(&body).ok().and_then(|it| it.candidate);
@@ -207,7 +211,7 @@ enum Polled<'a> {
 }
 
 async fn poll(State(service): State<Service>, request: Request) -> Answered {
-    let origin = origin_of(&service, request.headers())?;
+    let origin = asking_origin(&service, request.headers())?;
     let (body, _room) = service.bodies.json(request, MAX_BODY).await?;
     let (code, side) = parse_side(&body)?;
     let polled = service.rendezvous.sessions().poll(&origin, &code, side).await?;

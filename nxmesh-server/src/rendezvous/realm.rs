@@ -12,7 +12,7 @@ const GLOBAL: &str = "x-rondevu-global";
 const GLOBAL_ORIGIN: &str = "https://ronde.vu";
 
 /// The origin that a request comes from.
-pub(super) fn origin_of(service: &Service, headers: &HeaderMap) -> Result<String, Refusal> {
+pub(super) fn asking_origin(service: &Service, headers: &HeaderMap) -> Result<String, Refusal> {
     if service.settings.allow_global && headers.get(GLOBAL).is_some_and(|it| it == "true") {
         return Ok(GLOBAL_ORIGIN.to_owned());
     }

@@ -36,10 +36,14 @@ pub fn rpc(rendezvous: Rendezvous) -> Router {
 
 /// The same with other settings.
 pub fn rpc_with(rendezvous: Rendezvous, settings: &RendezvousHttpSettings) -> Router {
-    let service = Service::new(rendezvous, settings);
+    rpc_of(&Service::new(rendezvous, settings))
+}
+
+/// The same for a service whose limits other protocols share.
+pub(super) fn rpc_of(service: &Service) -> Router {
     let cors = Cors {
         protocol: "rpc",
-        origins: settings.allowed_origins.clone(),
+        origins: service.settings.allowed_origins.clone(),
         methods: "GET,POST,OPTIONS",
         headers: "Content-Type,Origin,X-PublicKey,X-Timestamp,X-Nonce,X-Signature",
         max_age: "86400",
@@ -49,7 +53,7 @@ pub fn rpc_with(rendezvous: Rendezvous, settings: &RendezvousHttpSettings) -> Ro
         .route("/", get(about).post(call))
         .route("/rpc", axum::routing::post(call))
         .route("/health", get(health));
-    around_with(routes, &service, cors, unknown)
+    around_with(routes, service, cors, unknown)
 }
 
 #[derive(Serialize)]

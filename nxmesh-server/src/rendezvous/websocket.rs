@@ -1,6 +1,6 @@
 //! The same events as messages of a WebSocket.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use axum::{
     extract::{
@@ -75,27 +75,30 @@ impl Listener {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let next = tokio::select! {
-                said = self.incoming.next() => {
-                    // Whatever it is: the client is there.
-                    let Some(Ok(_)) = said else { return };
-                    self.heard = Instant::now();
+            let next = {
+                // What the client says meanwhile does not begin it anew.
+                let mut event = pin!(self.subscription.next());
+                loop {
+                    tokio::select! {
+                        said = self.incoming.next() => {
+                            // Whatever it is: the client is there.
+                            let Some(Ok(_)) = said else { return };
+                            self.heard = Instant::now();
+                        }
+                        event = &mut event => break Some(event),
+                        _ = ping.tick() => break None,
+                    }
+                }
+            };
+            let next = match next {
+                Some(Ok(event)) => Message::Text(Utf8Bytes::from(text(&event).1)),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "cannot read what reached a peer; will try again");
+                    sleep(RETRY).await;
                     continue;
                 }
-                event = self.subscription.next() => match event {
-                    Ok(event) => Message::Text(Utf8Bytes::from(text(&event).1)),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot read what reached a peer; will try again");
-                        sleep(RETRY).await;
-                        continue;
-                    }
-                },
-                _ = ping.tick() => {
-                    if self.heard.elapsed() > PATIENCE {
-                        return;
-                    }
-                    Message::Ping(Bytes::new())
-                }
+                None if self.heard.elapsed() > PATIENCE => return,
+                None => Message::Ping(Bytes::new()),
             };
             if !matches!(timeout(PATIENCE, self.outgoing.send(next)).await, Ok(Ok(()))) {
                 return;

@@ -1,13 +1,11 @@
-//! How many may listen, and how they ask for it.
+//! How many may listen.
 
 use std::time::Duration;
 
-use reqwest::Method;
-use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    given::{Given, On, Peer, Setup, answer, offers_frozen},
+    given::{Given, On, Peer, Setup, offers_frozen},
     listener::{BOTH, By, Listener},
 };
 
@@ -68,37 +66,4 @@ async fn a_server_has_as_many_listeners_as_it_is_set_to() {
     }
     drop(first);
     listen_at_last(By::WebSocket, &given, &peers[2]).await;
-}
-
-/// Clients offer to go on in HTTP/2 or HTTP/3 of themselves.
-#[tokio::test]
-async fn who_offers_another_protocol_than_websocket_gets_server_sent_events() {
-    let (given, _) = offers_frozen(On::Memory).await;
-    let peer = given.peer().await;
-    for offered in ["h2c", "h3, TLS/1.3", "foo"] {
-        let request = given.request(Method::GET, "/events").bearer_auth(&peer.credential);
-        let request = request.header("connection", "upgrade").header("upgrade", offered);
-        let response = request.send().await.unwrap();
-        assert_eq!(response.status(), 200, "{offered}");
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-    }
-    let request = given.request(Method::GET, "/events").bearer_auth(&peer.credential);
-    let request = request.header("connection", "upgrade").header("upgrade", "h2c, WebSocket");
-    let why = "Upgrade must be websocket, by GET and HTTP/1.1";
-    assert_eq!(answer(request).await.whole(), (400, json!({"error": why})), "without a key");
-}
-
-#[tokio::test]
-async fn a_credential_in_the_address_may_have_its_plus_signs_as_they_are() {
-    let (given, _) = offers_frozen(On::Memory).await;
-    let mut peer = given.peer().await;
-    while !peer.credential.contains('+') {
-        peer = given.peer().await;
-    }
-    for credential in [peer.credential.clone(), peer.credential.replace('+', "%2B")] {
-        for by in BOTH {
-            let path = format!("/events?access_token={credential}");
-            Listener::open(by, &given, &path, &[]).await;
-        }
-    }
 }

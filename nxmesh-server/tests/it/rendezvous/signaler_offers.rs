@@ -30,7 +30,7 @@ async fn late_news_of_an_end_do_not_end_what_is_there_again() {
     }
     server.door.push_is(Push::Held);
     let me = one.client().credential().unwrap().peer_id.clone();
-    let mut told = feed.subscribe(Realm::Offers, me, 0, Vec::new());
+    let mut told = feed.subscribe(Realm::Offers, me, 0, Vec::new()).unwrap();
     clock.advance(TimeDelta::hours(1));
     assert!(matches!(told.next().await.unwrap(), FeedEvent::Expired { .. }));
 
