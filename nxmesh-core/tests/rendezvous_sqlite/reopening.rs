@@ -62,38 +62,3 @@ async fn wrong_secrets_stay_counted_and_locks_stay_locked() {
     let open = ok(store.answer(answer("one", "bob", END - 1)).await);
     assert!(matches!(open, AnswerOutcome::Answered(_)), "{open:?}");
 }
-
-/// A file of the program of before has all that is in it, and its counts.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_the_first_version_opens_with_all_that_is_in_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rendezvous.db");
-    let file = rusqlite::Connection::open(&path).unwrap();
-    let schema =
-        include_str!("../../src/store/sqlite/migrations/rendezvous/0001_initial.sql").to_owned();
-    let rows = format!(
-        r#"INSERT INTO realms VALUES (1, 'offers', 1, 0);
-           UPDATE totals SET offers = 1;
-           INSERT INTO peers VALUES (1, 1, 'ann', 1, 0, {NOW}, 0), (2, 1, 'bob', 0, 0, 0, 0);
-           INSERT INTO offers (realm, id, peer, created_at, last_seen, expires_at, topics, sdp)
-               VALUES (1, 'one', 1, {NOW}, {NOW}, {END}, '[]', 'v=0');
-           INSERT INTO parts VALUES (1, 2, 1);
-           INSERT INTO candidates VALUES (1, 1, 2, 0, NULL, {NOW}, '{{}}');
-           PRAGMA user_version = 1;"#
-    );
-    file.execute_batch(&(schema + &rows)).unwrap();
-    let store = at(&path).await;
-    ok(store.sweep(NOW + 3_600_000, 0).await);
-    answered(&store, "one", "bob", NOW).await;
-    assert_eq!(read(&store, "one", "ann", 0).await.len(), 1, "bob's part counts");
-    drop(store);
-    // What was upgraded opens again.
-    let parts = "SELECT parts FROM peers WHERE name = 'bob'";
-    let bob = |_| file.query_row(parts, [], |row| row.get::<_, u64>(0)).unwrap();
-    let store = at(&path).await;
-    assert_eq!(bob(()), 1);
-    ok(store.sweep(NOW + 3_600_000, 9).await);
-    ok(store.sweep(NOW + 3_600_000, 9).await);
-    let peers = "SELECT count(*) FROM peers";
-    assert_eq!(file.query_row(peers, [], |row| row.get::<_, u64>(0)).unwrap(), 0);
-}

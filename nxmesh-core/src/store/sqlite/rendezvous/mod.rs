@@ -2,6 +2,8 @@
 
 mod answer;
 mod candidates;
+#[cfg(all(test, feature = "conformance"))]
+mod counts;
 mod listing;
 mod open;
 mod peers;
