@@ -3,7 +3,7 @@ use rusqlite::Connection;
 use super::{
     listing::{Listed, unlist},
     open::Done,
-    peers::{peer, stamps},
+    peers::{end_early, peer, stamps},
     read::{OfferRow, find, find_live},
 };
 use crate::{
@@ -43,13 +43,11 @@ pub(super) fn answer(db: &Connection, answer: &Answer) -> Result<Done<AnswerOutc
     if answerer != *peer {
         deliver(db, *seq, answerer, *peer, *now)?;
     }
-    let others = (seq, peer, answerer);
-    let sql = "UPDATE peers SET parts = parts - 1
-               WHERE id IN (SELECT peer FROM parts WHERE offer = ?1 AND peer NOT IN (?2, ?3))";
-    db.prepare_cached(sql)?.execute(others)?;
-    for table in ["candidates", "parts"] {
-        let sql = format!("DELETE FROM {table} WHERE offer = ?1 AND peer NOT IN (?2, ?3)");
-        db.prepare_cached(&sql)?.execute(others)?;
+    if end_early(db, *seq, *peer)? {
+        for table in ["candidates", "parts"] {
+            let sql = format!("DELETE FROM {table} WHERE offer = ?1 AND peer NOT IN (?2, ?3)");
+            db.prepare_cached(&sql)?.execute((seq, peer, answerer))?;
+        }
     }
     let told = |to: &str| RendezvousNews::Delivered { realm: realm.clone(), to: to.into() };
     let mut effect = vec![told(&offer.peer)];

@@ -69,7 +69,8 @@ pub(super) fn add(db: &Connection, add: &AddCandidates) -> Result<Done<Candidate
     let not_found = Ok(Done::quietly(CandidatesAdded::NotFound));
     let Some(realm) = find_realm(db, in_realm)? else { return not_found };
     let Some(ends) = Ends::find(db, realm, id, *now)? else { return not_found };
-    let role = match ends.role(by) {
+    let known = ends.role(by);
+    let role = match known {
         Some(role) => role,
         // Once there is an answer nothing of anybody else's is ever delivered.
         None => match most_early {
@@ -93,7 +94,10 @@ pub(super) fn add(db: &Connection, add: &AddCandidates) -> Result<Done<Candidate
     } else if count > 0 {
         db.prepare_cached("INSERT INTO parts (offer, peer, candidates) VALUES (?1, ?2, ?3)")?
             .execute((ends.seq, from, count))?;
-        db.prepare_cached("UPDATE peers SET parts = parts + 1 WHERE id = ?1")?.execute([from])?;
+        if known.is_none() {
+            let sql = "UPDATE peers SET early = early + 1 WHERE id = ?1";
+            db.prepare_cached(sql)?.execute([from])?;
+        }
     }
     // Who answered an own offer has nobody on the other side.
     let answerer = ends.answerer.as_ref().filter(|(number, _)| *number != ends.peer);

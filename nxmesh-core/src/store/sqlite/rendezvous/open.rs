@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/rendezvous/0001_initial.sql"),
-    include_str!("../migrations/rendezvous/0002_floor_and_parts.sql"),
+    include_str!("../migrations/rendezvous/0002_floor_and_early.sql"),
 ];
 /// How many news a receiver may be behind before it is told that it missed some.
 const NEWS: usize = 1024;

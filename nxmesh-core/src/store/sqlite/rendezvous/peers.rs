@@ -13,7 +13,7 @@ const REMEMBERED: Millis = 60_000;
 /// Forgets peers; it costs what is forgotten, not what is kept.
 const FORGET: &str = "DELETE FROM peers WHERE id IN (
                           SELECT id FROM peers
-                          WHERE offers = 0 AND answers = 0 AND parts = 0 AND stamp < ?1 LIMIT ?2
+                          WHERE offers = 0 AND answers = 0 AND early = 0 AND stamp < ?1 LIMIT ?2
                       ) RETURNING stamp";
 
 /// The number of a realm; `None` when nothing was ever there.
@@ -52,6 +52,14 @@ pub(super) fn stamps(db: &Connection, peer: i64, count: usize, now: Millis) -> R
     Ok(last - count + 1)
 }
 
+/// An offer is not open any more: whoever added candidates to this offer of somebody else's did not come early.
+/// Answers whether there is any.
+pub(super) fn end_early(db: &Connection, offer: i64, offerer: i64) -> Result<bool> {
+    let sql = "UPDATE peers SET early = early - 1
+               WHERE id IN (SELECT peer FROM parts WHERE offer = ?1 AND peer <> ?2)";
+    Ok(db.prepare_cached(sql)?.execute((offer, offerer))? > 0)
+}
+
 /// Forgets some peers that have nothing here any more. What is delivered to them later is above all that they
 /// have seen, whatever the clock says then.
 pub(super) fn forget_idle(db: &Connection, now: Millis, most: u32) -> Result<()> {
@@ -75,13 +83,13 @@ mod tests {
     use crate::store::sqlite::migrate::migrate;
 
     #[test]
-    fn a_sweep_does_not_go_over_peers_that_still_have_parts() {
+    fn a_sweep_does_not_go_over_peers_that_came_early() {
         let mut db = Connection::open_in_memory().unwrap();
         migrate(&mut db, MIGRATIONS).unwrap();
         db.execute_batch(
             "INSERT INTO realms (id, name) VALUES (1, 'rpc');
              WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-             INSERT INTO peers (realm, name, parts) SELECT 1, i, 1 FROM n;
+             INSERT INTO peers (realm, name, early) SELECT 1, i, 1 FROM n;
              INSERT INTO peers (realm, name) VALUES (1, 'idle');",
         )
         .unwrap();

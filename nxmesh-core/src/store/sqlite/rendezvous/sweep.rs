@@ -3,7 +3,7 @@ use rusqlite::Connection;
 use super::{
     listing::{Listed, unlist},
     open::Done,
-    peers::forget_idle,
+    peers::{end_early, forget_idle},
     read::{OfferRow, offers},
 };
 use crate::{
@@ -53,6 +53,7 @@ pub(super) fn remove(db: &Connection, row: &OfferRow) -> Result<usize> {
         None => {
             let last_seen = offer.last_seen;
             unlist(db, Listed { realm: *realm, seq: *seq, peer: *peer, last_seen }, &offer.topics)?;
+            end_early(db, *seq, *peer)?;
         }
         Some(answerer) => {
             db.prepare_cached("UPDATE peers SET answers = answers - 1 WHERE id = ?1")?
@@ -61,9 +62,6 @@ pub(super) fn remove(db: &Connection, row: &OfferRow) -> Result<usize> {
     }
     let candidates =
         db.prepare_cached("DELETE FROM candidates WHERE offer = ?1")?.execute([seq])?;
-    let sql = "UPDATE peers SET parts = parts - 1
-               WHERE id IN (SELECT peer FROM parts WHERE offer = ?1)";
-    db.prepare_cached(sql)?.execute([seq])?;
     db.prepare_cached("DELETE FROM parts WHERE offer = ?1")?.execute([seq])?;
     db.prepare_cached("DELETE FROM offers WHERE seq = ?1")?.execute([seq])?;
     db.prepare_cached("UPDATE peers SET offers = offers - 1 WHERE id = ?1")?.execute([peer])?;
