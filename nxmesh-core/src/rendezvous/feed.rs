@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Delivery, Millis, Offer, Realm, RendezvousNews, RendezvousStore,
+    FeedEvent, Millis, Realm, RendezvousNews, RendezvousStore,
     listener::{Listener, Listeners, Registered},
     subscription::Subscription,
 };
@@ -27,39 +27,6 @@ pub struct Feed {
     store: Arc<dyn RendezvousStore>,
     clock: Arc<dyn Clock>,
     listeners: Arc<Listeners>,
-}
-
-/// Something that a listener is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FeedEvent {
-    /// Something reached the peer. None is missed, and none told twice.
-    Delivery(Delivery),
-    /// An offer of the peer expired.
-    Expired {
-        /// Its name.
-        offer: String,
-    },
-    /// There is a new offer in a topic that is followed.
-    Published {
-        /// Which topic.
-        topic: String,
-        /// The offer.
-        offer: Arc<Offer>,
-    },
-    /// Some of what is not a delivery was missed, because it came too fast or news were lost: list the topics, and
-    /// the peer's own offers, again.
-    Missed,
-}
-
-impl FeedEvent {
-    /// How large it is, about.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Delivery(delivery) => delivery.bytes(),
-            Self::Published { topic: _, offer } => offer.sdp.len(),
-            Self::Expired { .. } | Self::Missed => 0,
-        }
-    }
 }
 
 /// New offers of a realm: their ids, with their topics.

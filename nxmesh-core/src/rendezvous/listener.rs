@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Realm, feed::FeedEvent};
+use super::{FeedEvent, Realm};
 use crate::{Error, ErrorKind, Result};
 
 /// How many listeners one peer may have.

@@ -17,6 +17,7 @@ mod credential;
 mod delivery;
 mod draft;
 mod feed;
+mod feed_event;
 mod hex;
 mod key_pair;
 mod listener;
@@ -44,7 +45,8 @@ pub use self::{
     credential::{Credential, CredentialKey, CredentialKeys},
     delivery::{Delivered, Delivery},
     draft::OfferDraft,
-    feed::{Feed, FeedEvent, MAX_FOLLOWED},
+    feed::{Feed, MAX_FOLLOWED},
+    feed_event::FeedEvent,
     key_pair::KeyPair,
     listener::MAX_LISTENERS_OF_PEER,
     news::RendezvousNews,

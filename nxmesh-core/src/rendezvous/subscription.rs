@@ -3,8 +3,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Delivery, Millis, RendezvousStore,
-    feed::FeedEvent,
+    Delivery, FeedEvent, Millis, RendezvousStore,
     listener::{Listener, Registered},
 };
 use crate::{Clock, Result};

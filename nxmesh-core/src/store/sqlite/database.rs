@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    log::Log,
+    log::{BUSY, Log},
     migrate::migrate,
     readers::Readers,
     writer::{Audience, Writer, Written},
@@ -20,8 +20,6 @@ use crate::{Error, ErrorKind, Result, store::local::Local};
 const READERS: usize = 4;
 /// How large the log becomes while there are always readers.
 pub(super) const LOG: u64 = 64 * 1024 * 1024;
-/// How long to wait for a lock that somebody else's tool holds.
-pub(super) const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// One writer, some readers.
 pub(super) struct Database<A: Audience = Local> {

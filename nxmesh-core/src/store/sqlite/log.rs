@@ -8,9 +8,10 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::database::BUSY;
 use crate::Result;
 
+/// How long to wait for a lock that somebody else's tool holds.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// For how long writes are held up by those who read, when the log is too large.
 const PATIENCE: Duration = Duration::from_millis(500);
 
