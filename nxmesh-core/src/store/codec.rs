@@ -93,6 +93,7 @@ impl WriteRow {
 
 /// A revision with its writes, ready to be stored.
 pub(super) struct RevisionRows {
+    #[cfg(feature = "sqlite")]
     pub(super) workspace_id: WorkspaceId,
     pub(super) number: i64,
     pub(super) body: String,
@@ -104,6 +105,7 @@ impl RevisionRows {
         let workspace_id = revision.workspace_id;
         let rows = writes.iter().map(|it| WriteRow::of(workspace_id, it));
         Ok(Self {
+            #[cfg(feature = "sqlite")]
             workspace_id,
             number: number(revision.number.0)?,
             body: to_body(revision)?,
