@@ -48,7 +48,7 @@ fn beside_rpc(protocol: Router, service: &Service) -> Router {
 /// `/rpc/offer` is of the topic `rpc`. Routes are found by the path as it is written, and topics by what it says.
 fn spare_topic(uri: &mut Uri) {
     let of_topic =
-        uri.path().strip_prefix("/rpc/").filter(|it| !["", "rpc", "health"].contains(it));
+        uri.path().strip_prefix("/rpc/").filter(|it| !["", "rpc", "health", "events"].contains(it));
     if let Some(rest) = of_topic {
         set_path(uri, &format!("/%72pc/{rest}"));
     }

@@ -1,5 +1,5 @@
 use http::{HeaderMap, header};
-use nxmesh_core::rendezvous::Rendezvous;
+use nxmesh_core::rendezvous::{Rendezvous, rpc::RpcHeaders};
 
 use super::{query::Parameters, refusal::Refusal};
 
@@ -42,5 +42,16 @@ fn check(rendezvous: &Rendezvous, credential: &str) -> Result<String, Refusal> {
     match rendezvous.offers().is_peer(peer_id, secret) {
         true => Ok(peer_id.to_owned()),
         false => Err(Refusal::unauthorized("Invalid credentials")),
+    }
+}
+
+/// What older clients prove themselves by.
+pub(super) fn proof(headers: &HeaderMap) -> RpcHeaders {
+    let text = |name| headers.get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
+    RpcHeaders {
+        public_key: text("x-publickey"),
+        timestamp: text("x-timestamp"),
+        nonce: text("x-nonce"),
+        signature: text("x-signature"),
     }
 }

@@ -5,10 +5,11 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, header};
-use nxmesh_core::rendezvous::{MAX_FOLLOWED, Realm, Role, Subscription};
+use nxmesh_core::rendezvous::{MAX_FOLLOWED, Realm, Role, Subscription, rpc::RpcHeaders};
 
 use super::{
-    credentials::authenticate_stream,
+    credentials::{authenticate_stream, proof},
+    event::{Terms, rpc_text, text},
     facade::Service,
     query::{Number, Parameters},
     realm::asking_origin,
@@ -24,16 +25,11 @@ pub(super) async fn of_peer(
     let parameters = Parameters::of(request.uri());
     let peer = authenticate_stream(&service.rendezvous, request.headers(), &parameters)?;
     service.limits.spend_of_peer(&peer)?;
-    let topics = parameters.get("topics").filter(|it| !it.is_empty());
-    let topics: Vec<_> =
-        topics.into_iter().flat_map(|it| it.split(',')).map(str::to_owned).collect();
-    if topics.len() > MAX_FOLLOWED {
-        return Err(Refusal::bad(format!("Too many topics. Maximum {MAX_FOLLOWED} per listener")));
-    }
+    let topics = followed(&parameters, "topics")?;
     let since = since(request.headers(), &parameters)?;
     let feed = service.rendezvous.feed();
     let subscription = feed.subscribe(Realm::Offers, peer, since, topics)?;
-    open(service, request, subscription).await
+    open(service, request, subscription, text).await
 }
 
 /// `GET /events?code=...&side=...` of the protocol `origin`.
@@ -58,7 +54,42 @@ pub(super) async fn of_session(
     let recipient = service.rendezvous.sessions().recipient(&origin, code, side).await?;
     let feed = service.rendezvous.feed();
     let subscription = feed.subscribe(Realm::Origin(origin), recipient, since, Vec::new())?;
-    open(service, request, subscription).await
+    open(service, request, subscription, text).await
+}
+
+/// `GET /events` of the protocol `rpc`. What proves who listens stands in headers, or in parameters of the names that it
+/// has in a call.
+pub(super) async fn of_key(
+    State(service): State<Service>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let parameters = Parameters::of(request.uri());
+    let RpcHeaders { public_key, timestamp, nonce, signature } = proof(request.headers());
+    let given = |name| parameters.get(name).map(str::to_owned);
+    let proof = RpcHeaders {
+        public_key: public_key.or_else(|| given("publicKey")),
+        timestamp: timestamp.or_else(|| given("timestamp")),
+        nonce: nonce.or_else(|| given("nonce")),
+        // A plus sign that was not escaped is read as a space.
+        signature: signature.or_else(|| given("signature").map(|it| it.replace(' ', "+"))),
+    };
+    // Before the proof, which is good once.
+    let tags = followed(&parameters, "tags")?;
+    let since = since(request.headers(), &parameters)?;
+    let key = service.rendezvous.rpc().listener(&proof).await?;
+    let feed = service.rendezvous.feed();
+    let subscription = feed.subscribe(Realm::Rpc, key.as_str().to_owned(), since, tags)?;
+    open(service, request, subscription, rpc_text).await
+}
+
+/// What a listener follows, with commas between.
+fn followed(parameters: &Parameters, name: &str) -> Result<Vec<String>, Refusal> {
+    let named = parameters.get(name).filter(|it| !it.is_empty());
+    let named: Vec<_> = named.into_iter().flat_map(|it| it.split(',')).map(str::to_owned).collect();
+    match named.len() > MAX_FOLLOWED {
+        true => Err(Refusal::bad(format!("Too many {name}. Maximum {MAX_FOLLOWED} per listener"))),
+        false => Ok(named),
+    }
 }
 
 /// From where to go on: the header that browsers send when they connect again, or a parameter.
@@ -85,13 +116,14 @@ async fn open(
     service: Service,
     request: Request,
     subscription: Subscription,
+    terms: Terms,
 ) -> Result<Response, Refusal> {
     let tasks = service.rendezvous.tasks().clone();
     if !wants_websocket(request.headers()) {
-        return Ok(sse::stream(subscription, &tasks));
+        return Ok(sse::stream(subscription, terms, &tasks));
     }
     let (mut parts, _) = request.into_parts();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
     let bad = |_| Refusal::bad("Upgrade must be websocket, by GET and HTTP/1.1");
-    Ok(websocket::open(upgrade.map_err(bad)?, subscription, tasks))
+    Ok(websocket::open(upgrade.map_err(bad)?, subscription, terms, tasks))
 }

@@ -7,16 +7,18 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use nxmesh_core::rendezvous::{
     Rendezvous,
-    rpc::{Rpc, RpcAnswer, RpcHeaders, RpcVerdict},
+    rpc::{Rpc, RpcAnswer, RpcVerdict},
 };
 use serde::Serialize;
 
 use super::{
     RendezvousHttpSettings,
     cors::Cors,
+    credentials::proof,
+    events,
     facade::{Health, Service, around_with},
     json::json,
     refusal::Refusal,
@@ -52,7 +54,8 @@ pub(super) fn rpc_of(service: &Service) -> Router {
     let routes = Router::new()
         .route("/", get(about).post(call))
         .route("/rpc", axum::routing::post(call))
-        .route("/health", get(health));
+        .route("/health", get(health))
+        .route("/events", get(events::of_key));
     around_with(routes, service, cors, unknown)
 }
 
@@ -101,17 +104,6 @@ async fn call(State(service): State<Service>, request: Request) -> Result<Respon
     let mut response = answer(rpc.refuse(text, limit.per_second).await);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(limit.seconds));
     Ok(response)
-}
-
-/// What older clients prove themselves by.
-fn proof(headers: &HeaderMap) -> RpcHeaders {
-    let text = |name| headers.get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
-    RpcHeaders {
-        public_key: text("x-publickey"),
-        timestamp: text("x-timestamp"),
-        nonce: text("x-nonce"),
-        signature: text("x-signature"),
-    }
 }
 
 fn answer(answer: RpcAnswer) -> Response {

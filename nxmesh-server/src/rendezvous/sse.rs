@@ -9,7 +9,7 @@ use http::{HeaderValue, header};
 use nxmesh_core::{Tasks, rendezvous::Subscription};
 use tokio::time::{sleep, timeout};
 
-use super::event::text;
+use super::event::Terms;
 
 /// How often a comment is sent where there is nothing else to say: proxies cut what is silent for long.
 const COMMENT: Duration = Duration::from_secs(20);
@@ -17,7 +17,7 @@ const COMMENT: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Sends what a subscription has, as fast as the client reads.
-pub(super) fn stream(subscription: Subscription, tasks: &Tasks) -> Response {
+pub(super) fn stream(subscription: Subscription, terms: Terms, tasks: &Tasks) -> Response {
     let stopping = tasks.stopping().clone();
     let first = Bytes::from_static(b"retry: 1000\n\n");
     let events = stream::unfold((subscription, Some(first)), move |(mut subscription, first)| {
@@ -27,7 +27,7 @@ pub(super) fn stream(subscription: Subscription, tasks: &Tasks) -> Response {
                 return Some((Ok::<_, Infallible>(first), (subscription, None)));
             }
             let next = tokio::select! {
-                next = next(&mut subscription) => next,
+                next = next(&mut subscription, terms) => next,
                 () = stopping.cancelled() => return None,
             };
             Some((Ok(next), (subscription, None)))
@@ -52,10 +52,10 @@ fn message(stamp: Option<i64>, text: &str) -> String {
     message
 }
 
-async fn next(subscription: &mut Subscription) -> Bytes {
+async fn next(subscription: &mut Subscription, terms: Terms) -> Bytes {
     match timeout(COMMENT, subscription.next()).await {
         Ok(Ok(event)) => {
-            let (stamp, text) = text(&event);
+            let (stamp, text) = terms(&event);
             Bytes::from(message(stamp, &text))
         }
         Ok(Err(error)) => {

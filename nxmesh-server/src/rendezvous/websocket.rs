@@ -17,7 +17,7 @@ use futures::{
 use nxmesh_core::{Tasks, rendezvous::Subscription};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::event::text;
+use super::event::Terms;
 
 /// The largest message that is read: clients have nothing to say here.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024;
@@ -34,6 +34,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) fn open(
     upgrade: WebSocketUpgrade,
     subscription: Subscription,
+    terms: Terms,
     tasks: Tasks,
 ) -> Response {
     let upgrade = upgrade
@@ -43,7 +44,8 @@ pub(super) fn open(
         .write_buffer_size(BUFFER_BYTES);
     upgrade.on_upgrade(async move |socket| {
         let (outgoing, incoming) = socket.split();
-        let mut listener = Listener { outgoing, incoming, subscription, heard: Instant::now() };
+        let heard = Instant::now();
+        let mut listener = Listener { outgoing, incoming, subscription, terms, heard };
         let stopping = tasks.stopping().clone();
         let listen = async {
             let end = tokio::select! {
@@ -66,6 +68,7 @@ struct Listener {
     outgoing: SplitSink<WebSocket, Message>,
     incoming: SplitStream<WebSocket>,
     subscription: Subscription,
+    terms: Terms,
     heard: Instant,
 }
 
@@ -91,7 +94,7 @@ impl Listener {
                 }
             };
             let next = match next {
-                Some(Ok(event)) => Message::Text(Utf8Bytes::from(text(&event).1)),
+                Some(Ok(event)) => Message::Text(Utf8Bytes::from((self.terms)(&event).1)),
                 Some(Err(error)) => {
                     tracing::warn!(%error, "cannot read what reached a peer; will try again");
                     sleep(RETRY).await;

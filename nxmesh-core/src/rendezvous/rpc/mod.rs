@@ -11,6 +11,7 @@ mod candidates;
 mod discover;
 mod error;
 mod limits;
+mod listener;
 mod offers;
 mod operation;
 mod params;

@@ -8,6 +8,7 @@ mod discovery;
 mod given;
 mod offers;
 mod polls;
+mod push;
 mod replays;
 mod signatures;
 mod transport;
